@@ -1,0 +1,67 @@
+"""The event log `events.jsonl`: what each event is called, which fields it carries, and how the file is read.
+
+One JSON object a line, appended by the driver of a study, never changed. Every event carries `event` (its name) and
+`time` (seconds since 1970, UTC) besides its own fields. The writer (`study/log.py`) and the tables (`tables.py`) both
+take the names from here; `docs/tables.md` explains them to people and a test compares the two.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+Event = dict[str, Any]
+
+CURVE: Final = ("epoch", "train_loss", "train_score", "val_loss", "val_score", "lr", "seconds", "images_per_second")
+PLACE: Final = ("attempt", "from_epoch", "parameters", "device", "node", "worker")
+
+EVENTS: Final[dict[str, tuple[str, ...]]] = {
+    "study_opened": ("trials", "slots", "time_budget", "command"),
+    "suggested": ("trial", "space", "index", "origin", "config", "seed"),
+    "started": ("trial", *PLACE),
+    "epoch": ("trial", *CURVE),
+    "decision": ("trial", "epoch", "score", "cutoff", "compared", "action"),
+    "ended": ("trial", "state", "epochs_trained", "error"),
+    "final_chosen": ("space", "trial", "score", "epochs_trained"),
+    "final_started": ("final", "space", "trial", "seed", *PLACE),
+    "final_epoch": ("final", *CURVE),
+    "final_ended": ("final", "state", "epochs_trained", "error"),
+    "test_opened": ("finals", "images", "sha256"),
+    "final_tested": ("final", "test_loss", "test_score", "images"),
+    "study_closed": ("reason",),
+}
+
+STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
+ORIGINS: Final = ("reference", "random", "tpe", "warm")
+
+
+class BrokenLogError(ValueError):
+    """A line of the log, not the last, is no event: the file was changed by something else than a study."""
+
+
+def read_events(path: Path) -> tuple[list[Event], int]:
+    """Return the events of the log at `path` and the length in bytes of its intact part.
+
+    A last line without its newline is what a killed writer leaves: it is not counted. A line broken anywhere else
+    raises `BrokenLogError` with file and line. A file that does not exist has no events.
+    """
+    if not path.exists():
+        return [], 0
+    content = path.read_bytes()
+    intact = content.rfind(b"\n") + 1
+    events = [_parse(path, number, line) for number, line in enumerate(content[:intact].splitlines(), 1)]
+    return events, intact
+
+
+def _parse(path: Path, number: int, line: bytes) -> Event:
+    try:
+        event = json.loads(line)
+        name = event["event"]
+        missing = [field for field in ("time", *EVENTS[name]) if field not in event]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BrokenLogError(
+            f"{path}:{number}: {line[:80]!r} is not an event of a study ({error!r}). Restore the file from a copy, or "
+            f"delete this line if you accept to lose what it said."
+        ) from error
+    if missing:
+        raise BrokenLogError(f"{path}:{number}: the event {name!r} lacks {', '.join(missing)}.")
+    return dict(event)
