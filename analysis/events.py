@@ -11,7 +11,16 @@ from typing import Any, Final
 
 Event = dict[str, Any]
 
-CURVE: Final = ("epoch", "train_loss", "train_score", "val_loss", "val_score", "lr", "seconds", "images_per_second")
+CURVE: Final = (
+    "epoch",
+    "train_loss",
+    "train_score",
+    "val_loss",
+    "val_score",
+    "lr",
+    "seconds",
+    "images_per_second",
+)
 PLACE: Final = ("attempt", "from_epoch", "parameters", "device", "node", "worker")
 
 EVENTS: Final[dict[str, tuple[str, ...]]] = {
@@ -21,7 +30,7 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "epoch": ("trial", *CURVE),
     "decision": ("trial", "epoch", "score", "cutoff", "compared", "action"),
     "ended": ("trial", "state", "epochs_trained", "error"),
-    "final_chosen": ("space", "trial", "score", "epochs_trained"),
+    "final_chosen": ("space", "rank", "trial", "score", "epochs_trained"),
     "final_started": ("final", "space", "trial", "seed", *PLACE),
     "final_epoch": ("final", *CURVE),
     "final_ended": ("final", "state", "epochs_trained", "error"),

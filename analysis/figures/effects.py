@@ -1,0 +1,189 @@
+"""What each hyperparameter did: the score of every trial against its value. Shows, does not fit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from analysis import style, wording
+from analysis.figures.figure import Figure, Plan
+from analysis.tables import StudyTables
+
+COLUMNS = 3
+FEW = 12  # whole numbers in a range up to here are spread like choices
+GOLDEN = 0.618034  # multiples of it, modulo 1, spread evenly: a jitter that is the same every time
+
+
+def effects_data(tables: StudyTables) -> pd.DataFrame:
+    """Return `space`, `parameter`, `trial`, `value`, `place`, `score`, `state`, `length`: a row per setting
+    that applies.
+
+    `place` is where the value stands on its axis: the number itself, or the choice's place in the space; a
+    few choices or whole numbers are spread a little, so that marks do not hide each other. `length` is
+    `full`, `short` (the score is that of fewer epochs) or `none` (diverged, failed, or no score yet).
+    """
+    columns = ["space", "parameter", "trial", "value", "place", "score", "state", "length"]
+    parts = [
+        _one_effect(tables, name, parameter)
+        for name, space in tables.plan["spaces"].items()
+        for parameter in space["parameters"]
+    ]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _one_effect(tables: StudyTables, space: str, parameter: Mapping[str, Any]) -> pd.DataFrame:
+    name = parameter["name"]
+    rows = tables.trials[tables.trials["space"] == space].dropna(subset=name)
+    rows = rows[["space", "trial", "index", "state", "score", "epochs_trained"]].assign(
+        parameter=name, value=rows[name].astype(object)
+    )
+    jitter = _jitter_width(parameter) * ((rows["index"] * GOLDEN) % 1 - 0.5)
+    choices = {choice: place for place, choice in enumerate(parameter.get("choices", ()))}
+    rows["place"] = rows["value"].map(choices) + jitter if choices else rows["value"].astype(float) + jitter
+    useless = rows["state"].isin(["diverged", "failed"]) | rows["score"].isna()
+    full = (rows["state"] == "finished") & (rows["epochs_trained"] >= tables.plan["max_epochs"])
+    rows["length"] = np.select([useless, full], ["none", "full"], "short")
+    return rows
+
+
+def _jitter_width(parameter: Mapping[str, Any]) -> float:
+    """Return the width in which marks of one value are spread: none on an axis where values differ anyway."""
+    if parameter["type"] == "categorical":
+        return 0.5
+    few = parameter["type"] == "int" and not parameter["log"] and parameter["high"] - parameter["low"] <= FEW
+    return 0.3 if few else 0.0
+
+
+def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
+    """Draw a panel per hyperparameter of the one space in `data`, in the order of the space."""
+    space = data["space"].iloc[0]
+    parameters = plan["spaces"][space]["parameters"]
+    rows = -(-len(parameters) // COLUMNS)
+    canvas.set_size_inches(style.WIDTH, 0.5 + 2.15 * rows)
+    grid = canvas.subplots(rows, COLUMNS, sharey=True, squeeze=False)
+    for axes, parameter in zip(grid.flat, parameters, strict=False):
+        _panel(axes, data[data["parameter"] == parameter["name"]], parameter, space, plan)
+    for axes in grid.flat[len(parameters) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        style.score_axis(axes.yaxis, plan, "validation")
+    if data["score"].isna().all():
+        grid[0, 0].set_yticks([])  # no score, so no scale
+    style.legend_below(canvas, _legend(data, plan))
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: str, plan: Plan) -> None:
+    look = style.look(space, plan)
+    many = len(rows) > style.MANY_MARKS
+    marks = {
+        "marker": look["marker"],
+        "linestyle": "",
+        "markersize": 4.5,
+        "color": look["color"],
+        "rasterized": many,
+    }
+    full, short = rows[rows["length"] == "full"], rows[rows["length"] == "short"]
+    _mark_reference(axes, parameter, plan["spaces"][space]["reference"])
+    axes.plot(short["place"], short["score"], markerfacecolor="white", gid="short", zorder=3, **marks)
+    axes.plot(full["place"], full["score"], gid="full", zorder=4, **marks)
+    none = rows[rows["length"] == "none"]
+    edge = axes.get_xaxis_transform()  # y from 0 to 1: a trial without a score stands on the lower edge
+    axes.plot(
+        none["place"], [0.03] * len(none), "x", color=style.BAD, markersize=5, transform=edge, gid="none"
+    )
+    axes.grid(axis="y")
+    axes.tick_params(axis="x", labelsize=8)
+    _parameter_axis(axes, parameter)
+
+
+def _mark_reference(axes: Axes, parameter: Mapping[str, Any], reference: Mapping[str, Any]) -> None:
+    if parameter["name"] not in reference:
+        return
+    setting = reference[parameter["name"]]
+    place = parameter["choices"].index(setting) if parameter["type"] == "categorical" else setting
+    axes.axvline(place, color=style.QUIET, linewidth=1, linestyle=(0, (4, 2)), zorder=1, gid="reference")
+
+
+def _parameter_axis(axes: Axes, parameter: Mapping[str, Any]) -> None:
+    """Set name, scale, range and order as the space stores them."""
+    only = wording.condition(parameter)
+    axes.set_xlabel(f"{parameter['name']}\n(only {only})" if only else parameter["name"])
+    if parameter["type"] == "categorical":
+        names = [wording.value(choice) for choice in parameter["choices"]]
+        turned = sum(map(len, names)) > 24
+        axes.set_xticks(
+            range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center"
+        )
+        axes.set_xlim(-0.5, len(names) - 0.5)
+        return
+    low, high = parameter["low"], parameter["high"]
+    if parameter["log"]:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.value(value)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(low * (low / high) ** 0.05, high * (high / low) ** 0.05)
+        return
+    edge = 0.05 * (high - low) + _jitter_width(parameter) / 2 or 0.5
+    axes.set_xlim(low - edge, high + edge)
+    axes.locator_params(axis="x", nbins=5, integer=parameter["type"] == "int")
+
+
+def _legend(data: pd.DataFrame, plan: Plan) -> list[Line2D]:
+    look = style.look(data["space"].iloc[0], plan)
+    mark = {"linestyle": "", "marker": look["marker"], "color": look["color"], "markersize": 4.5}
+    found = set(data["length"])
+    handles = [Line2D([], [], label="full length", **mark)] if "full" in found else []
+    if "short" in found:
+        handles.append(Line2D([], [], markerfacecolor="white", label="fewer epochs", **mark))
+    if "none" in found:
+        handles.append(Line2D([], [], linestyle="", marker="x", color=style.BAD, label="no usable score"))
+    handles.append(
+        Line2D([], [], color=style.QUIET, linewidth=1, linestyle=(0, (4, 2)), label="reference setting")
+    )
+    return handles
+
+
+def caption_effects(data: pd.DataFrame, tables: StudyTables) -> str:
+    """Say what the marks are and that this is no experiment on one hyperparameter."""
+    trials = data.drop_duplicates("trial")["length"].value_counts()
+    return (
+        f"Validation {tables.plan['metric']['name']} at the last epoch trained, against each hyperparameter "
+        "on the scale of "
+        f"its space, over all {wording.count(int(trials.sum()), 'trial')}: {trials.get('full', 0)} at full "
+        "length, "
+        f"{trials.get('short', 0)} with fewer epochs (their scores are not comparable), "
+        f"{trials.get('none', 0)} without a "
+        "usable score (crosses on the lower edge). A hyperparameter that depends on another is drawn only "
+        "where it applies. "
+        "All settings vary at once and the search looks where it was good: read as hints, not as causes."
+    )
+
+
+def alt_effects(data: pd.DataFrame, tables: StudyTables) -> str:
+    """State the settings of the best trial at full length."""
+    space = data["space"].iloc[0]
+    full = data[data["length"] == "full"]
+    if full.empty:
+        return f"{space}: no trial at full length, so no setting can be called best."
+    best = full[full["trial"] == full["trial"].iloc[int(full["score"].argmax())]]
+    settings = wording.listed(
+        [f"{row['parameter']} {wording.value(row['value'])}" for row in best.to_dict("records")]
+    )
+    highest = wording.score(best["score"].iloc[0], tables.plan)
+    return f"{space}: the highest score at full length, {highest}, has {settings}."
+
+
+EFFECTS = Figure(
+    title="Effect of each hyperparameter",
+    data=effects_data,
+    draw=draw_effects,
+    caption=caption_effects,
+    alt=alt_effects,
+    absent="No trial has been suggested yet.",
+    per_space=True,
+)

@@ -1,0 +1,307 @@
+"""The report of a study: `python -m analysis.report runs/NAME` writes one self-contained page and its
+figures.
+
+    RUN_DIR/report/report.html                         needs no network; JavaScript only sorts its tables
+    RUN_DIR/report/figures/NAME.svg .png .pdf .csv     each figure and the table it draws
+
+The same run folder gives the same bytes. It may be of a study that still runs.
+"""
+
+import argparse
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from analysis import stats, style, summary, wording
+from analysis.figures import FIGURES, Figure
+from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, read
+
+TEMPLATES = Path(__file__).parent / "templates"
+LARGEST_CSV = 200_000  # bytes; a larger one is beside the report, not in it
+MOST_ROWS = 1_000  # of trials on the page: a browser opens the file without a pause
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure as the page shows it; where there is nothing to draw, `image` is empty and `absent` says
+    why.
+    """
+
+    name: str
+    title: str
+    number: int
+    caption: str = ""
+    alt: str = ""
+    image: str = ""
+    csv: str = ""
+    rows: int = 0
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the page shows it: `rows` hold pairs of the text of a cell and what it is sorted by."""
+
+    columns: list[str]
+    rows: list[list[tuple[str, str]]]
+    note: str = ""
+
+
+def write_report(run_dir: Path | str) -> Path:
+    """Write the report of the run folder and return the path of its page.
+
+    Raises ValueError where `run_dir` is no run folder or its log is damaged.
+    """
+    tables = read(run_dir)
+    folder = tables.run_dir / "report"
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    with style.style():
+        panels = list(_panels(tables, figures))
+    page = folder / "report.html"
+    _write(page, _page(tables, panels).encode())
+    return page
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write the file at once: whoever reads it meanwhile sees the old one or the new one, never half of
+    it.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _panels(tables: StudyTables, folder: Path) -> Iterator[Panel]:
+    number = 0
+    for name, figure in FIGURES.items():
+        for file, part, data in figure.parts(name, tables):
+            if data.empty:
+                yield Panel(file, part.title, 0, absent=part.absent)
+                continue
+            number += 1
+            yield _panel(number, file, part, data, tables, folder)
+
+
+def _panel(
+    number: int, name: str, figure: Figure, data: pd.DataFrame, tables: StudyTables, folder: Path
+) -> Panel:
+    written = style.files(figure.canvas(data, tables.plan))
+    csv = data.drop(columns="image", errors="ignore").to_csv(index=False, lineterminator="\n").encode()
+    for kind, content in {**written, "csv": csv}.items():
+        _write(folder / f"{name}.{kind}", content)
+    return Panel(
+        name,
+        figure.title,
+        number,
+        caption=figure.caption(data, tables),
+        alt=figure.alt(data, tables),
+        image=_data_uri("image/svg+xml", written["svg"]),
+        csv=_data_uri("text/csv", csv) if len(csv) <= LARGEST_CSV else "",
+        rows=len(data),
+    )
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(content).decode()}"
+
+
+def _page(tables: StudyTables, panels: list[Panel]) -> str:
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html").render(
+        plan=tables.plan,
+        progress=summary.progress(tables),
+        findings=summary.findings(tables),
+        verdicts=summary.verdicts(tables),
+        panels=panels,
+        budget=budget_table(tables),
+        trials=trial_table(tables),
+        final=final_table(tables),
+        provenance=provenance(tables),
+    )
+
+
+def budget_table(tables: StudyTables) -> Table:
+    """Return what each space got and used: a row per space."""
+    durations = ("seconds", "final_seconds")
+    spent = stats.spending(tables)
+    rows = [
+        [
+            (wording.duration(value) if name in durations else _cell(value), _key(value))
+            for name, value in row.items()
+        ]
+        for row in spent.to_dict("records")
+    ]
+    return Table([str(name).replace("_", " ") for name in spent.columns], rows)
+
+
+def trial_table(tables: StudyTables) -> Table:
+    """Return the trials, at most `MOST_ROWS` of them: then those trained longest, the best of them first."""
+    shown = tables.trials
+    note = ""
+    if len(shown) > MOST_ROWS:
+        shown = shown.sort_values(["epochs_trained", "score"], ascending=False, kind="stable").head(MOST_ROWS)
+        total = len(tables.trials)
+        note = f"The {MOST_ROWS:,} trials trained longest, of {total:,}; analysis.read gives all of them."
+    names = [
+        "trial",
+        "origin",
+        "state",
+        "epochs_trained",
+        "score",
+        "best_score",
+        "parameters",
+        "train_seconds",
+    ]
+    return _table(shown[[*names, *hyperparameter_kinds(tables.plan), "error"]], tables, note)
+
+
+def final_table(tables: StudyTables) -> Table:
+    """Return the final runs, a row each."""
+    names = [
+        "final",
+        "state",
+        "epochs_trained",
+        "val_score",
+        "test_score",
+        "test_loss",
+        "train_seconds",
+        "error",
+    ]
+    return _table(tables.final[names], tables)
+
+
+def _table(frame: pd.DataFrame, tables: StudyTables, note: str = "") -> Table:
+    """Return a table without the columns in which nothing is known."""
+    frame = frame.dropna(axis="columns", how="all") if len(frame) else frame
+    scores = {
+        name
+        for name in frame.columns
+        if name.endswith("score") and name not in hyperparameter_kinds(tables.plan)
+    }
+    rows = [
+        [
+            (wording.score(value, tables.plan) if name in scores else _cell(value), _key(value))
+            for name, value in row
+        ]
+        for row in (list(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False))
+    ]
+    own = set(TRIAL_COLUMNS) | set(tables.final.columns)
+    return Table([name.replace("_", " ") if name in own else name for name in frame.columns], rows, note)
+
+
+def _cell(value: wording.Setting) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
+    return wording.value(value)
+
+
+def _key(value: wording.Setting) -> str:
+    """Return what a cell is sorted by: a number in full, text as it is, nothing where it is missing."""
+    return "" if value is None or pd.isna(value) else str(value)
+
+
+def provenance(tables: StudyTables) -> list[tuple[str, list[str]]]:
+    """Return what a reader needs to repeat the study, as names with one or several values."""
+    plan = tables.plan
+    dataset, git = plan["dataset"], plan["git"] or {}
+    splits = [
+        f"{name}: {part['images']} images, sha256 {part['sha256']}"
+        for name, part in dataset["splits"].items()
+    ]
+    spaces = [
+        f"{name}: {space['description']} sha256 {space['sha256']}" for name, space in plan["spaces"].items()
+    ]
+    versions = [f"{name} {version}" for name, version in plan["versions"].items()]
+    dirty = " with uncommitted changes" if git.get("dirty") else ""
+    return [
+        ("Command", [" ".join(plan["command"]) or "called from Python"]),
+        ("Created", [plan["created"]]),
+        ("Git commit", [f"{git['commit']}{dirty}" if git.get("commit") else "unknown"]),
+        ("Versions", [", ".join(versions)]),
+        ("Hardware", [_pairs(plan["hardware"]), f"each trial: {_pairs(plan['resources'])}"]),
+        ("Data", [f"{dataset['name']}: {dataset['source']}"]),
+        ("Splits", splits),
+        ("Spaces", spaces),
+        (
+            "Seeds",
+            [f"study seed {plan['seed']}; {plan['final']['seeds']} fresh seeds for each final configuration"],
+        ),
+        ("Budget", [_budget(plan)]),
+        ("Sampler", [_pairs(plan["sampler"])]),
+        ("Times the driver ran", _sessions(tables)),
+        ("Openings of the test split", _openings(tables)),
+    ]
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    shown = {name: value for name, value in values.items() if value not in ([], {}, None)}
+    return ", ".join(f"{name.replace('_', ' ')} {_nested(value)}" for name, value in shown.items())
+
+
+def _nested(value: object) -> str:
+    if isinstance(value, dict):
+        return f"({_pairs(value)})"
+    return ", ".join(map(_nested, value)) if isinstance(value, list) else str(value)
+
+
+def _budget(plan: dict[str, Any]) -> str:
+    rungs = wording.listed([str(rung) for rung in plan["rungs"]]) or "none"
+    return (
+        f"{wording.count(plan['trials'], 'trial')} per space as first planned, at most "
+        f"{wording.count(plan['max_epochs'], 'epoch')} each; ASHA rungs at epoch {rungs}, reduction factor "
+        f"{plan['reduction_factor']}"
+    )
+
+
+def _sessions(tables: StudyTables) -> list[str]:
+    return [
+        f"{_moment(row['opened'])} to {_moment(row['closed'])}, {row['slots']:g} slots: "
+        f"{wording.value(row['reason'])}"
+        for row in tables.sessions.to_dict("records")
+    ] or ["none"]
+
+
+def _openings(tables: StudyTables) -> list[str]:
+    times = [
+        f"{_moment(row['time'])}: {wording.count(row['finals'], 'final run')} on {row['images']} images, "
+        f"sha256 {row['sha256']}"
+        for row in tables.openings.to_dict("records")
+    ]
+    return [wording.count(len(times), "opening"), *times]
+
+
+def _moment(seconds: float) -> str:
+    if pd.isna(seconds):
+        return "?"
+    return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, or 2 for a folder that cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.report", description="Write the report of a run folder."
+    )
+    parser.add_argument("run_dir", help="folder that study.run wrote, such as runs/resnet-digits")
+    run_dir = parser.parse_args(arguments).run_dir
+    try:
+        page = write_report(run_dir)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

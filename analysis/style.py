@@ -1,0 +1,140 @@
+"""How figures look: sizes, colours, and files with the same bytes for the same input.
+
+Nothing here touches the global settings of matplotlib: a figure is made, drawn and written inside `style()`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+WIDTH: Final = 7.2  # inches: the text width of most two-column pages
+FORMATS: Final = ("svg", "png", "pdf")
+MANY_MARKS: Final = (
+    2_000  # more than this in one axes are drawn as pixels: a vector file would be too large to open
+)
+
+INK: Final = "#222222"
+QUIET: Final = "#6b6b6b"  # 5.3:1 on white
+BAD: Final = "#a01c1c"
+
+# Okabe and Ito: told apart with the common kinds of colour blindness. Their yellow is too pale on white.
+_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X")
+_DASHES: Final = (
+    "solid",
+    (0, (5, 2)),
+    (0, (2, 1.2)),
+    (0, (6, 2, 1.5, 2)),
+    (0, (1, 1)),
+    (0, (8, 2)),
+    (0, (3, 3)),
+)
+
+_SETTINGS: Final = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.color": INK,
+    "grid.color": "#ececec",
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.4,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",  # text stays text: searchable and small
+    "svg.hashsalt": "archstudy",
+    "path.simplify": True,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw with the settings of this project, whatever the user's matplotlibrc says, and leave no trace."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+        yield
+
+
+def new_canvas(height: float, width: float = WIDTH) -> Canvas:
+    """Return an empty figure of that size in inches, outside of pyplot and its global list."""
+    canvas = Canvas(figsize=(width, height))
+    FigureCanvasAgg(canvas)
+    return canvas
+
+
+def look(space: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `color`, `marker` and `linestyle` of a space: those of its place in the plan, in every
+    figure.
+    """
+    place = list(plan["spaces"]).index(space)
+    return {
+        "color": _COLOURS[place % len(_COLOURS)],
+        "marker": _MARKERS[place % len(_MARKERS)],
+        "linestyle": _DASHES[place % len(_DASHES)],
+    }
+
+
+def files(canvas: Canvas) -> dict[str, bytes]:
+    """Return the figure in each of `FORMATS`.
+
+    The layout is settled once, here: an engine that stayed with the figure would draw it twice more for each
+    format.
+    """
+    ConstrainedLayoutEngine().execute(canvas)
+    written = {}
+    for kind in FORMATS:
+        buffer = BytesIO()
+        canvas.savefig(buffer, format=kind, dpi=150, metadata=_undated(kind))
+        written[kind] = buffer.getvalue()
+    return written
+
+
+def _undated(kind: str) -> dict[str, Any]:
+    return {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+
+
+def score_axis(axis: Axis, plan: Mapping[str, Any], split: str) -> None:
+    """Name the axis after the study's metric on that split; a fraction is written in per cent."""
+    axis.set_label_text(f"{split} {plan['metric']['name']}")
+    if plan["metric"]["unit"] == "fraction":
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    else:
+        axis.set_label_text(f"{split} {plan['metric']['name']} ({plan['metric']['unit']})")
+
+
+def epoch_axis(axes: Axes, last: int, label: str = "epoch") -> None:
+    """Let x run over the epochs 1 to `last`, ticks at whole epochs only."""
+    axes.set_xlim(0.5, last + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9, min_n_ticks=1))
+    axes.set_xlabel(label)
+
+
+def legend_below(canvas: Canvas, handles: Sequence[Any], columns: int = 4) -> None:
+    """Put one legend for the whole figure under it, where it can hide no data."""
+    if handles:
+        canvas.legend(handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)))

@@ -1,0 +1,88 @@
+"""How numbers, intervals and configurations are written, the same way in captions, tables and sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.stats import Interval
+
+Setting = str | float | None  # bool and int are floats to the type checker
+MISSING = "\N{EN DASH}"
+STUCK = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
+
+
+def is_fraction(plan: Mapping[str, Any]) -> bool:
+    """Whether the metric is a fraction, which is written in per cent."""
+    return bool(plan["metric"]["unit"] == "fraction")
+
+
+def score(value: float, plan: Mapping[str, Any]) -> str:
+    """Return a score with its unit: `97.2 %`, or `31.25 dB`."""
+    if pd.isna(value):
+        return MISSING
+    return (
+        f"{100 * value:.1f}{STUCK}%" if is_fraction(plan) else f"{value:.4g}{STUCK}{plan['metric']['unit']}"
+    )
+
+
+def difference(value: float, plan: Mapping[str, Any]) -> str:
+    """Return a difference of scores, without its unit: percentage points of a fraction."""
+    return f"{100 * value:.1f}" if is_fraction(plan) else f"{value:.3g}"
+
+
+def difference_unit(plan: Mapping[str, Any]) -> str:
+    """Return the unit of a difference of scores."""
+    return "percentage points" if is_fraction(plan) else str(plan["metric"]["unit"])
+
+
+def interval(found: Interval, plan: Mapping[str, Any]) -> str:
+    """Return a mean with its interval and n: `97.2 % (95 % t interval 96.8 % to 97.6 %, n = 4 seeds)`."""
+    mean, seeds = score(found.mean, plan), count(found.n, "seed")
+    if not found.known:
+        return f"{mean} (n{STUCK}={STUCK}{seeds}: too few for an interval)"
+    ends = f"{score(found.low, plan)} to {score(found.high, plan)}"
+    return f"{mean} (95{STUCK}% t interval {ends}, n{STUCK}={STUCK}{seeds})"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun in singular or plural: `1 trial`, `2,400 trials`."""
+    return f"{number:,}{STUCK}{noun}" if number == 1 else f"{number:,}{STUCK}{noun}s"
+
+
+def listed(parts: list[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: `42 s`, `3.5 min`, `2.1 h`."""
+    if pd.isna(seconds):
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.3g}{STUCK}s"
+    return f"{seconds / 60:.3g}{STUCK}min" if seconds < 7200 else f"{seconds / 3600:,.3g}{STUCK}h"
+
+
+def value(setting: Setting) -> str:
+    """Return a hyperparameter's value with at most four significant digits; missing where it does not
+    apply.
+    """
+    if isinstance(setting, str | bool | np.bool_):
+        return str(setting)
+    if setting is None or pd.isna(setting):
+        return MISSING
+    return f"{setting:d}" if isinstance(setting, int) else f"{setting:.4g}"
+
+
+def configuration(trial: Mapping[str, Any], space: Mapping[str, Any]) -> str:
+    """Return the hyperparameters of a row of `.trials` that apply: `width 16, optimizer sgd`."""
+    names = [parameter["name"] for parameter in space["parameters"]]
+    return ", ".join(f"{name} {value(trial[name])}" for name in names if value(trial[name]) != MISSING)
+
+
+def condition(parameter: Mapping[str, Any]) -> str:
+    """Return when a hyperparameter applies: `optimizer = sgd`; empty where it always does."""
+    when = parameter["when"] or {}
+    return " and ".join(f"{name} = {' or '.join(map(value, allowed))}" for name, allowed in when.items())

@@ -1,0 +1,1 @@
+"""Images by name: data sets, their splits, and batches on the device."""

@@ -1,0 +1,99 @@
+"""Data sets by name: images and labels as arrays, decoded once, with the test split apart.
+
+`DATASETS` is the list. Each loader takes the folder that holds (or shall hold) the files and returns a `Dataset`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from data_utils.images import Dataset, Images
+from data_utils.splits import stratified
+
+TEST_FRACTION: Final = 0.2
+
+
+def load(name: str, data_dir: Path) -> Dataset:
+    """Return the data set `name`, reading or downloading its files in `data_dir`.
+
+    Raises `ValueError` for an unknown name, or when files are missing and cannot be downloaded.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"Unknown data set {name!r}. Valid: {', '.join(sorted(DATASETS))}.")
+    return DATASETS[name](data_dir)
+
+
+def _digits(_data_dir: Path) -> Dataset:
+    """The 1,797 handwritten digits that ship inside scikit-learn: 8x8, one channel, 17 grey levels.
+
+    The source defines no test split, so 20 % are drawn by class, the same ones in every study.
+    """
+    from sklearn.datasets import load_digits  # here: half a second that other data sets need not pay
+
+    bunch = load_digits()
+    images = np.rint(bunch.images[:, None] * (255 / 16)).astype(np.uint8)  # (1797, 1, 8, 8)
+    labels = bunch.target.astype(np.int64)
+    train, test = stratified(labels, TEST_FRACTION, seed=0)
+    everything = Images(images, labels)
+    classes = tuple(str(name) for name in bunch.target_names)
+    source = "scikit-learn load_digits (UCI optdigits, test part); test: 20 % drawn by class with seed 0"
+    return Dataset("digits", source, classes, everything.take(train), everything.take(test))
+
+
+def _from_torchvision(name: str, class_name: str) -> Callable[[Path], Dataset]:
+    """Return a loader for a data set of torchvision, whose own training and test parts are used."""
+
+    def loader(data_dir: Path) -> Dataset:
+        import torchvision.datasets
+
+        source = getattr(torchvision.datasets, class_name)
+        train, test = (_download(source, name, data_dir, part) for part in (True, False))
+        note = f"torchvision {class_name}; test: as published"
+        return Dataset(name, note, tuple(train.classes), _images(train), _images(test))
+
+    return loader
+
+
+def _download(source: Any, name: str, data_dir: Path, train: bool) -> Any:
+    try:
+        return source(root=str(data_dir), train=train, download=False)
+    except RuntimeError:  # torchvision: files are missing or do not match their checksum
+        pass
+    try:
+        return source(root=str(data_dir), train=train, download=True)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"The files of {name} are not in {data_dir.resolve()} and could not be downloaded ({_first_line(error)}). "
+            f"{_where_from(source, data_dir)} Or choose a data set with --dataset that is here; digits needs no files."
+        ) from error
+
+
+def _where_from(source: Any, data_dir: Path) -> str:
+    """Say which file to fetch, where from, and where to put it."""
+    if hasattr(source, "url"):  # CIFAR: one archive
+        return f"Fetch {source.url} and put {source.filename} into {data_dir.resolve()}."
+    files = ", ".join(file for file, _md5 in source.resources)
+    folder = data_dir.resolve() / source.__name__ / "raw"
+    return f"Fetch {files} from {source.mirrors[-1]} and put them into {folder}."
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _images(part: Any) -> Images:
+    """Turn a torchvision data set into arrays: (N, H, W) or (N, H, W, C) becomes (N, C, H, W)."""
+    pixels = np.asarray(part.data)
+    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
+    return Images(np.ascontiguousarray(pixels, dtype=np.uint8), np.asarray(part.targets, dtype=np.int64))
+
+
+DATASETS: Final[dict[str, Callable[[Path], Dataset]]] = {
+    "cifar10": _from_torchvision("cifar10", "CIFAR10"),
+    "cifar100": _from_torchvision("cifar100", "CIFAR100"),
+    "digits": _digits,
+    "fashion_mnist": _from_torchvision("fashion_mnist", "FashionMNIST"),
+    "mnist": _from_torchvision("mnist", "MNIST"),
+}

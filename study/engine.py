@@ -1,0 +1,298 @@
+"""What happens next in a study: hands out jobs, takes in what workers report, decides, and writes it all to the log.
+
+Plain Python without Ray, so that a test or a simulator can drive it. Every change is an event: it is written to the
+log and then applied to the state, and a resumed study applies the events of its log in the same way. So a study that
+was killed knows exactly what an uninterrupted one would know.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from analysis.events import Event
+from study import final
+from study.asha import Decision
+from study.log import Log
+from study.plan import Plan
+from study.sampler import seed_of
+from study.space import Space
+from study.state import Run, State
+from study.trial import Job
+
+MAX_LOSSES: Final = 3  # dead workers that one run may cost before it counts as failed
+SAME_FAILURES: Final = 5  # equal failures in a row that end the study
+
+
+@dataclass(frozen=True)
+class TestJob:
+    """Open the test split for these final runs, once. `folder` holds a folder for each of them."""
+
+    finals: tuple[str, ...]
+    folder: Path
+
+
+Next = Job | TestJob | Literal["wait", "done"]
+
+
+class Engine:
+    """Decides what a study does next. `clock` gives seconds; the time budget counts from here on."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        spaces: Mapping[str, Space],
+        log: Log,
+        *,
+        time_budget: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.plan = plan
+        self.state = State(plan, spaces)
+        self.watchers: list[Callable[[Event], None]] = []
+        self.stopped: str | None = None  # why nothing more is handed out
+        self._spaces = spaces
+        self._log = log
+        self._clock = clock
+        self._time_budget = time_budget
+        self._deadline = math.inf if time_budget is None else clock() + time_budget
+        self._testing = False
+        self._same_failures: list[str] = []
+        for event in log.replayed:
+            self.state.apply(event)
+
+    # What to do next
+
+    def open(self, slots: int, command: list[str], trials: int | None = None) -> None:
+        """Start or go on, with `trials` per space if they are to change; settle what a kill left undecided."""
+        fields = {"slots": slots, "time_budget": self._time_budget, "command": command}
+        self._record({"event": "study_opened", "trials": trials or self.state.trials, **fields})
+        for run in list(self.state.runs.values()):
+            if not run.ended:
+                self._settle(run)
+
+    def next_job(self) -> Next:
+        """Return what a free slot shall do: unfinished runs first, then new trials, final runs, the test split."""
+        if self.stopped:
+            return "done"
+        if not self.search_is_over:
+            return self._next_trial()
+        if any(run.state == "running" for run in self.state.of_kind("trial")):
+            return "wait"
+        return self._next_final()
+
+    @property
+    def search_is_over(self) -> bool:
+        """Whether no trial is left to start or to finish, or the time for it is up."""
+        if self._clock() >= self._deadline:
+            return True
+        return self._space_in_turn() is None and all(run.ended for run in self.state.of_kind("trial"))
+
+    def stop(self, reason: str) -> None:
+        """Hand out nothing more; `reason` is what `study_closed` will say."""
+        self.stopped = self.stopped or reason
+
+    def close(self) -> None:
+        """Note what was cut off, so that it can be resumed, and end the log."""
+        running = [run for run in self.state.runs.values() if run.state == "running"]
+        events = [self._ended(run, "interrupted", None) for run in running]
+        self._record(*events, {"event": "study_closed", "reason": self.outcome})
+        self._log.close()
+
+    @property
+    def outcome(self) -> str:
+        """How the study ends, as `study_closed` says it."""
+        left = any(not run.ended for run in self.state.runs.values()) or self._space_in_turn() is not None
+        return self.stopped or ("time budget" if left else "finished")
+
+    def _space_in_turn(self) -> str | None:
+        """The space with the fewest trials, in the order given, while it has fewer than its share."""
+        counts = {name: len(self.state.of_kind("trial", name)) for name in self._spaces}
+        name = min(counts, key=lambda space: counts[space])
+        return name if counts[name] < self.state.trials else None
+
+    def _next_trial(self) -> Next:
+        for run in self.state.of_kind("trial"):
+            if run.state in ("waiting", "interrupted"):
+                return self._job(run)
+        space = self._space_in_turn()
+        return "wait" if space is None else self._new_trial(space)
+
+    def _new_trial(self, space: str) -> Job:
+        index = len(self.state.of_kind("trial", space))
+        origin, config = self.state.samplers[space].suggest(index, self.plan.random_trials)
+        key = f"{space}-{index:04d}"
+        fields = {"trial": key, "space": space, "index": index, "origin": origin, "config": config}
+        self._record({"event": "suggested", **fields, "seed": seed_of(self.plan.seed, key)})
+        return self._job(self.state.runs[key])
+
+    def _next_final(self) -> Next:
+        for space in self._spaces:
+            self._choose(space)
+        for run in self._planned_finals():
+            if run.state in ("waiting", "interrupted"):
+                return self._job(run)
+        finals = self.state.of_kind("final")
+        if self._testing or any(run.state == "running" for run in finals):
+            return "wait"
+        untested = tuple(run.key for run in finals if run.state == "finished" and run.tested is None)
+        self._testing = bool(untested)
+        return TestJob(untested, self.plan.folder / "final") if untested else "done"
+
+    def _choose(self, space: str) -> None:
+        """Note the winners of a space, unless the log has the same ones."""
+        winners = final.winners(self.state.of_kind("trial", space), self.plan.final_configs)
+        if self.state.chosen.get(space, ()) == tuple(run.key for run in winners):
+            return
+        for rank, run in enumerate(winners, 1):
+            fields = {"space": space, "rank": rank, "trial": run.key}
+            self._record({"event": "final_chosen", **fields, "score": run.score, "epochs_trained": run.epochs})
+
+    def _planned_finals(self) -> list[Run]:
+        """Final runs of today's winners: seeds outside, spaces inside, so that an early end leaves equal numbers."""
+        return [
+            self.state.add_final(trial, seed)
+            for seed in range(1, self.plan.final_seeds + 1)
+            for winners in self.state.chosen.values()
+            for trial in winners
+        ]
+
+    def _job(self, run: Run) -> Job:
+        run.state = "running"
+        run.attempts += 1
+        space = self._spaces[run.space]
+        folder = self.folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Job(
+            kind=run.kind,
+            key=run.key,
+            network=space.network,
+            architecture=tuple(parameter.name for parameter in space.architecture),
+            config=run.config,
+            # A final run's seed is the same in every space: differences can then be paired over seeds.
+            seed=run.seed if run.kind == "trial" else seed_of(self.plan.seed, "final", run.seed),
+            max_epochs=self.plan.max_epochs,
+            rungs=self.plan.rungs if run.kind == "trial" else (),
+            folder=folder,
+            logged_epochs=run.epochs,
+        )
+
+    def folder(self, run: Run) -> Path:
+        """Where a run keeps its files."""
+        return self.plan.folder / ("trials" if run.kind == "trial" else "final") / run.key
+
+    # What workers say
+
+    def report(self, key: str, facts: Iterable[Event]) -> bool:
+        """Take in what the worker of run `key` says; return whether it shall go on."""
+        run = self.state.runs[key]
+        for fact in facts:
+            if run.state == "running":
+                self._take_in(run, fact)
+        if run.state == "running" and run.kind == "trial" and self._clock() >= self._deadline:
+            self._record(self._ended(run, "interrupted", None))
+        return run.state == "running"
+
+    def lost(self, key: str, reason: str) -> None:
+        """The worker of run `key` died: the run goes on elsewhere from its checkpoint, a few times at most."""
+        run = self.state.runs[key]
+        if run.state == "running":
+            state = "interrupted" if run.losses + 1 < MAX_LOSSES else "failed"
+            self._end(run, state, f"worker lost: {reason}")
+
+    def open_test(self, job: TestJob, images: int, sha256: str) -> None:
+        """Note that the test split is about to be looked at."""
+        self._record({"event": "test_opened", "finals": list(job.finals), "images": images, "sha256": sha256})
+
+    def report_test(self, facts: Iterable[Event]) -> None:
+        """Take in the results on the test split."""
+        self._record(*facts)
+        self._testing = False
+
+    def lost_test(self, reason: str) -> None:
+        """The worker that held the test split died: ask again, unless that keeps happening."""
+        self._testing = False
+        self._guard_against_repeats(f"worker lost: {reason}")
+
+    def _take_in(self, run: Run, fact: Event) -> None:
+        if fact["event"] == "started":
+            self._record(self._named(run, {**fact, "attempt": run.attempts}))
+        elif fact["event"] == "ended":
+            self._end(run, fact["state"], fact["error"])
+        elif fact["epoch"] > run.epochs:  # an epoch repeated after a kill is in the log already
+            self._epoch(run, fact)
+
+    def _epoch(self, run: Run, row: Event) -> None:
+        """Record an epoch with the decision and the end that follow from it, in one write."""
+        self._record(self._named(run, row), *self._verdict(run, row["epoch"], row["val_score"]))
+        self._forget_checkpoint(run)
+
+    def _settle(self, run: Run) -> None:
+        """Decide what the last epoch in the log calls for and a kill prevented."""
+        if run.score is not None and run.epochs not in run.judged:
+            self._record(*self._verdict(run, run.epochs, run.score))
+        self._forget_checkpoint(run)
+
+    def _verdict(self, run: Run, epoch: int, score: float) -> list[Event]:
+        """Events that follow from `score` after `epoch`: a decision at a rung, an end at a stop or at full length."""
+        events: list[Event] = []
+        decision = self._judge(run, epoch, score)
+        if decision is not None:
+            numbers = {"score": score, "cutoff": decision.cutoff, "compared": decision.compared}
+            fields = {"trial": run.key, "epoch": epoch, **numbers}
+            events.append({"event": "decision", **fields, "action": decision.action})
+            if decision.action == "stop":
+                events.append(self._ended(run, "stopped", None, epoch))
+        if epoch >= self.plan.max_epochs:
+            events.append(self._ended(run, "finished", None, epoch))
+        return events
+
+    def _judge(self, run: Run, epoch: int, score: float) -> Decision | None:
+        if run.kind == "final" or epoch in run.judged:
+            return None
+        return self.state.asha[run.space].judge(run.key, epoch, score)
+
+    def _end(self, run: Run, state: str, error: str | None) -> None:
+        self._record(self._ended(run, state, error))
+        self._forget_checkpoint(run)
+        if state == "failed" and error is not None:
+            self._guard_against_repeats(error)
+
+    def _guard_against_repeats(self, error: str) -> None:
+        """A failure that comes again and again is no accident of one configuration: end the study."""
+        if error not in self._same_failures:
+            self._same_failures.clear()
+        self._same_failures.append(error)
+        if len(self._same_failures) >= SAME_FAILURES:
+            self.stop("failed")
+
+    @property
+    def repeated_failure(self) -> str:
+        """The failure that ended the study."""
+        return self._same_failures[-1] if self._same_failures else ""
+
+    def _forget_checkpoint(self, run: Run) -> None:
+        if run.ended:
+            (self.folder(run) / "last.pt").unlink(missing_ok=True)
+
+    # Events
+
+    def _ended(self, run: Run, state: str, error: str | None, epochs: int | None = None) -> Event:
+        trained = run.epochs if epochs is None else epochs
+        return self._named(run, {"event": "ended", "state": state, "epochs_trained": trained, "error": error})
+
+    def _named(self, run: Run, event: Event) -> Event:
+        """Turn what is said of a run into the event of its kind."""
+        if run.kind == "trial":
+            return {**event, "trial": run.key}
+        identity = {"space": run.space, "trial": run.trial, "seed": run.seed}
+        more = identity if event["event"] == "started" else {}
+        return {**event, **more, "event": f"final_{event['event']}", "final": run.key}
+
+    def _record(self, *events: Event) -> None:
+        for event in self._log.append(*events):
+            self.state.apply(event)
+            for watch in self.watchers:
+                watch(event)

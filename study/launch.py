@@ -1,0 +1,175 @@
+"""Begin or resume a study: check, load, start Ray, let the engine run, write the report."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from analysis.events import read_events
+from data_utils.datasets import DATASETS, load
+from data_utils.images import Dataset
+from data_utils.splits import SearchData, split
+from study import plan as planning
+from study.plan import Plan, PlanError
+from study.space import Space
+from study.spaces import SPACES
+
+if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag need not cost
+    from study.engine import Engine
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked plan with its spaces and data. `content` is study.json of a study that exists, None of a new one."""
+
+    plan: Plan
+    spaces: Mapping[str, Space]
+    dataset: Dataset
+    data: SearchData
+    content: planning.Json | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the study lies and how it ended: `finished`, `interrupted`, `time budget` or `failed`."""
+
+    folder: Path
+    reason: str
+
+
+def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> Outcome:
+    """Run a new study. Raises `PlanError` before anything starts if the plan cannot work."""
+    plan.check(SPACES, DATASETS)
+    return _conduct(_prepare(plan), report, console or Console())
+
+
+def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
+    """Go on with the study in `folder`. `changes` are fields of `Plan` that do not alter what is compared.
+
+    They are trials (per space, not fewer than before), time_budget, cpus_per_trial, gpus_per_trial, address, command.
+    Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
+    """
+    content = planning.read_study(folder)
+    for name in content["spaces"]:
+        planning.check_name("space", name, SPACES)
+    events, _ = read_events(folder / "events.jsonl")
+    so_far = [event["trials"] for event in events if event["event"] == "study_opened"] or [content["trials"]]
+    plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
+    plan.check_numbers()
+    planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
+    study = _prepare(plan)
+    planning.check_unchanged(content, study.spaces, study.dataset, study.data)
+    return _conduct(replace(study, content=content), report, console or Console())
+
+
+def _prepare(plan: Plan) -> Study:
+    try:
+        dataset = load(plan.dataset, plan.data_dir)
+    except ValueError as error:
+        raise PlanError(str(error)) from error
+    return Study(plan, {name: SPACES[name] for name in plan.spaces}, dataset, split(dataset.train, plan.seed))
+
+
+def _conduct(study: Study, report: bool, console: Console) -> Outcome:
+    from study import tune
+    from study.progress import show_end
+
+    with _signals(console) as interruption:
+        console.print("Starting Ray ...", highlight=False)
+        resources = tune.start(study.plan.address)
+        try:
+            plan, slots = tune.place(study.plan)
+            engine = _open(replace(study, plan=plan), slots, resources)
+            interruption.engine = engine
+            _run(engine, study, slots, console)
+        finally:
+            tune.stop()
+    outcome = Outcome(plan.folder, engine.outcome)
+    written = _write_report(plan.folder, console) if report else None
+    show_end(engine, written, console)
+    return outcome
+
+
+def _open(study: Study, slots: int, resources: Mapping[str, float]) -> "Engine":
+    """Make the run folder, unless it is there, and open its log."""
+    from study.engine import Engine
+    from study.log import Log
+
+    plan = study.plan
+    trials = plan.trials
+    if study.content is None:
+        hardware = planning.hardware(resources)
+        planning.write_study(plan, planning.describe(plan, study.spaces, study.dataset, study.data, hardware))
+    else:  # the random arm and the rest of the design stay as they were planned
+        plan = replace(plan, trials=study.content["trials"])
+    log = Log(plan.folder / "events.jsonl")
+    engine = Engine(plan, study.spaces, log, time_budget=plan.time_budget)
+    engine.open(slots, list(plan.command), trials)
+    return engine
+
+
+def _run(engine: "Engine", study: Study, slots: int, console: Console) -> None:
+    from study import tune
+    from study.progress import Progress, show_plan
+
+    show_plan(engine, study.dataset, study.data, slots, tune.dashboard(), console)
+    try:
+        with Progress(engine, slots, console):
+            tune.execute(engine, study.data, study.dataset.test, len(study.dataset.classes), slots)
+    except BaseException:
+        with suppress(OSError):  # a full disk has been said already
+            engine.close()
+        raise
+    engine.close()
+
+
+def _write_report(folder: Path, console: Console) -> Path | None:
+    """Write the report; a study whose report cannot be written is still a study."""
+    from analysis.report import write_report
+
+    try:
+        return write_report(folder)
+    except OSError as error:
+        console.print(f"The report could not be written ({error}). Later: python -m analysis.report {folder}")
+        return None
+
+
+class Interruption:
+    """Two signals: the first lets the study end in order, the second ends the process at once."""
+
+    def __init__(self, console: Console) -> None:
+        self.engine: Engine | None = None
+        self._console = console
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        """Handle signal `number`."""
+        code = 128 + number
+        if self.engine is None:  # nothing has begun
+            sys.exit(code)
+        if self.engine.stopped:
+            os._exit(code)
+        self.engine.stop("interrupted")
+        name = signal.Signals(number).name
+        self._console.print(f"{name}: ending in order; once more ends at once, and nothing logged is lost either way.")
+
+
+@contextmanager
+def _signals(console: Console) -> Iterator[Interruption]:
+    """Have SIGINT and SIGTERM end the study in order while the context lasts. Works in the main thread alone."""
+    handler = Interruption(console)
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(ValueError):  # another thread: whoever runs it there handles signals
+            before[number] = signal.signal(number, handler)
+    try:
+        yield handler
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -1,0 +1,71 @@
+"""Optimizer and learning-rate schedule from the hyperparameters of a trial."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from study.space import Config
+
+WARM_UP: Final = 0.3  # share of the steps in which one_cycle rises, as in Smith & Topin 2018 (arXiv 1708.07120)
+
+
+def optimizer(config: Config, model: nn.Module) -> Optimizer:
+    """Return the optimizer that `config` names; weight decay acts on every parameter."""
+    return OPTIMIZERS[config["optimizer"]](config, list(model.parameters()), config["weight_decay"])
+
+
+def _sgd(config: Config, parameters: list[nn.Parameter], weight_decay: float) -> Optimizer:
+    return torch.optim.SGD(
+        parameters,
+        lr=config["sgd_lr"],
+        momentum=config["momentum"],
+        nesterov=True,
+        weight_decay=weight_decay,
+        fused=True,
+    )
+
+
+def _adamw(config: Config, parameters: list[nn.Parameter], weight_decay: float) -> Optimizer:
+    return torch.optim.AdamW(parameters, lr=config["adamw_lr"], weight_decay=weight_decay, fused=True)
+
+
+OPTIMIZERS: Final[dict[str, Callable[..., Optimizer]]] = {"adamw": _adamw, "sgd": _sgd}
+
+
+def schedule(config: Config, optimizer: Optimizer, steps: int) -> LambdaLR:
+    """Return the schedule that `config` names over a training of `steps` steps, advanced once per step."""
+    factor: Callable[[float], float] = SCHEDULES[config["schedule"]]
+    return LambdaLR(optimizer, lambda step: factor(min(step / steps, 1.0)))
+
+
+def _constant(_progress: float) -> float:
+    return 1.0
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _one_cycle(progress: float) -> float:
+    """Linear rise from 1/25 to 1 over the warm-up, then a cosine to zero; momentum stays as it is."""
+    if progress < WARM_UP:
+        return 0.04 + 0.96 * progress / WARM_UP
+    return _cosine((progress - WARM_UP) / (1 - WARM_UP))
+
+
+SCHEDULES: Final[dict[str, Callable[[float], float]]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "one_cycle": _one_cycle,
+}
+
+
+def learning_rate(optimizer: Optimizer) -> float:
+    """Learning rate of the next step."""
+    group: dict[str, Any] = optimizer.param_groups[0]
+    return float(group["lr"])

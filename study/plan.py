@@ -1,0 +1,274 @@
+"""What a study is: its plan, checked before anything starts, and study.json, which holds what is used."""
+
+import difflib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Self
+
+from data_utils.images import Dataset
+from data_utils.splits import SearchData
+from study.asha import rungs
+from study.sampler import TPE, random_arm
+from study.space import Space
+
+FORMAT: Final = 1
+REDUCTION_FACTOR: Final = 3
+PACKAGES: Final = ("torch", "torchvision", "ray", "optuna", "pandas", "seaborn", "numpy", "scikit-learn")
+
+Json = dict[str, Any]
+
+
+class PlanError(ValueError):
+    """Something about the plan cannot work; the message says what, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One study: what to compare, on what, for how long. Numbers of trials are per space, times in seconds.
+
+    `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU.
+    """
+
+    spaces: tuple[str, ...]
+    dataset: str = "digits"
+    data_dir: Path = Path("data")
+    trials: int = 24
+    max_epochs: int = 18
+    name: str = ""
+    runs: Path = Path("runs")
+    seed: int = 0
+    cpus_per_trial: int = 1
+    gpus_per_trial: float | None = None
+    time_budget: float | None = None
+    final_configs: int = 1
+    final_seeds: int = 5
+    address: str | None = None
+    command: tuple[str, ...] = field(default=())
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.runs / (self.name or "-".join((*self.spaces, self.dataset)))
+
+    @property
+    def reduction_factor(self) -> int:
+        """One of so many trials goes on at a rung."""
+        return REDUCTION_FACTOR
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs at which ASHA decides."""
+        grace = max(1, self.max_epochs // self.reduction_factor**2)  # two rungs: a ninth and a third of the length
+        return rungs(self.max_epochs, self.reduction_factor, grace)
+
+    @property
+    def random_trials(self) -> int:
+        """Trials of the random arm, per space."""
+        return random_arm(self.trials)
+
+    def check(self, spaces: Collection[str], datasets: Collection[str]) -> None:
+        """Raise `PlanError` for what can be known to be wrong before anything starts."""
+        if not self.spaces:
+            raise PlanError(f"No space is given; a study needs at least one. Valid: {', '.join(sorted(spaces))}.")
+        for space in self.spaces:
+            check_name("space", space, spaces)
+            if self.spaces.count(space) > 1:
+                raise PlanError(f"Space {space!r} is given twice; each can take part once. Leave one out.")
+        check_name("data set", self.dataset, datasets)
+        self.check_numbers()
+        self._check_folder()
+
+    def check_numbers(self) -> None:
+        """Raise `PlanError` for a number that no study can have."""
+        at_least("--trials", self.trials, 1, "trials of each space")
+        at_least("--max-epochs", self.max_epochs, 2, "epochs: the first rung is at 1, and stopping there must save some")
+        at_least("--seed", self.seed, 0, "as a seed")
+        at_least("--cpus-per-trial", self.cpus_per_trial, 1, "core")
+        at_least("--final-configs", self.final_configs, 1, "configuration of each space")
+        at_least("--final-seeds", self.final_seeds, 1, "seed; an interval needs 3")
+        if self.gpus_per_trial is not None and not _whole_or_share(self.gpus_per_trial):
+            raise PlanError(
+                f"--gpus-per-trial is {self.gpus_per_trial}, but must be 0, a share between 0 and 1, or a whole number."
+            )
+        if self.time_budget is not None and not 0 < self.time_budget < float("inf"):
+            raise PlanError(f"--time-budget is {self.time_budget:g} s, but must be above 0. Give 90s, 30m or 2h.")
+
+    def _check_folder(self) -> None:
+        if Path(self.folder.name) != self.folder.relative_to(self.runs):
+            raise PlanError(f"--name is {self.name!r}, but must be one folder name without '/'. Use --runs for the place.")
+        if self.folder.exists():
+            raise PlanError(
+                f"The run folder {self.folder} exists. To go on with that study: --resume {self.folder}. To start "
+                f"another: --name NEW_NAME."
+            )
+        nearest = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise PlanError(f"--runs is {self.runs}, but nothing can be written to {nearest}. Choose another with --runs.")
+
+    def epochs_at_most(self) -> int:
+        """Epochs that the study could take if nothing were stopped, final runs included."""
+        runs = len(self.spaces) * (self.trials + self.final_configs * self.final_seeds)
+        return runs * self.max_epochs
+
+    @classmethod
+    def from_json(cls, folder: Path, content: Json, **changes: Any) -> Self:
+        """Return the plan of a study that exists, from its study.json, with what may change at a resume."""
+        asked = {
+            "spaces": tuple(content["spaces"]),
+            "dataset": content["dataset"]["name"],
+            "data_dir": Path(content["data_dir"]),
+            "trials": content["trials"],
+            "max_epochs": content["max_epochs"],
+            "name": folder.name,
+            "runs": folder.parent,
+            "seed": content["seed"],
+            **content["resources"],
+            "final_configs": content["final"]["configs"],
+            "final_seeds": content["final"]["seeds"],
+        }
+        return cls(**{**asked, **changes})
+
+
+def at_least(flag: str, value: float, least: float, unit: str) -> None:
+    """Raise `PlanError` for a value below `least`."""
+    if value < least:
+        raise PlanError(f"{flag} is {value:g}, but must be at least {least:g} {unit}.")
+
+
+def check_name(kind: str, name: str, valid: Collection[str]) -> None:
+    """Raise `PlanError` for an unknown name, with the nearest valid one and the list of all."""
+    if name not in valid:
+        near = difflib.get_close_matches(name, valid, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise PlanError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(sorted(valid))}.")
+
+
+def _whole_or_share(gpus: float) -> bool:
+    return 0 <= gpus <= 1 or (gpus > 1 and float(gpus).is_integer())
+
+
+def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: SearchData, hardware: Json) -> Json:
+    """Return the content of study.json: the plan and all that a reader or a resume needs to know of it."""
+    splits = {"train": data.train, "validation": data.validation, "test": dataset.test}
+    checksums = {name: {"images": len(part), "sha256": part.sha256()} for name, part in splits.items()}
+    return {
+        "format": FORMAT,
+        "name": plan.folder.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dataset": {
+            "name": dataset.name,
+            "source": dataset.source,
+            "classes": list(dataset.classes),
+            "image_shape": list(dataset.image_shape),
+            "splits": checksums,
+        },
+        "data_dir": str(plan.data_dir),
+        "metric": {
+            "name": "accuracy",
+            "unit": "fraction",
+            "direction": "maximize",
+            "chance": 1 / len(dataset.classes),
+        },
+        "spaces": {name: space.to_json() for name, space in spaces.items()},
+        "trials": plan.trials,
+        "max_epochs": plan.max_epochs,
+        "rungs": list(plan.rungs),
+        "reduction_factor": plan.reduction_factor,
+        "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": "pruned"},
+        "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
+        "seed": plan.seed,
+        "resources": {"cpus_per_trial": plan.cpus_per_trial, "gpus_per_trial": plan.gpus_per_trial},
+        "command": list(plan.command),
+        "git": _git(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "hardware": hardware,
+    }
+
+
+def write_study(plan: Plan, content: Json) -> None:
+    """Make the run folder with its study.json, written whole or not at all."""
+    plan.folder.mkdir(parents=True)
+    temporary = plan.folder / "study.json.tmp"
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.rename(plan.folder / "study.json")
+
+
+def read_study(folder: Path) -> Json:
+    """Return the content of study.json in `folder`. Raises `PlanError` where there is none."""
+    path = folder / "study.json"
+    if not path.is_file():
+        raise PlanError(f"{folder} is no run folder: it has no study.json. Give --resume the folder of a study.")
+    try:
+        content: Json = json.loads(path.read_text())
+    except ValueError as error:
+        raise PlanError(f"{path} is not readable as JSON ({error}). Restore it from a copy.") from error
+    if content.get("format") != FORMAT:
+        raise PlanError(f"{path} has the format {content.get('format')!r}; this version reads {FORMAT}.")
+    return content
+
+
+def check_unchanged(content: Json, spaces: Mapping[str, Space], dataset: Dataset, data: SearchData) -> None:
+    """Raise `PlanError` if a space, the data or the splits are not what the study began with."""
+    for name, stored in content["spaces"].items():
+        if spaces[name].to_json()["sha256"] != stored["sha256"]:
+            raise PlanError(
+                f"Space {name!r} has changed since the study began, so old and new trials could not be compared. "
+                f"Check out the code of then ({content['git']['commit']}), or start a new study with --name."
+            )
+    for name, part in {"train": data.train, "validation": data.validation, "test": dataset.test}.items():
+        if part.sha256() != content["dataset"]["splits"][name]["sha256"]:
+            raise PlanError(
+                f"The {name} split of {dataset.name} is not the one the study began with: its checksum differs. "
+                f"Restore the data in {content['data_dir']}, or start a new study with --name."
+            )
+
+
+def hardware(resources: Mapping[str, float]) -> Json:
+    """What the trials run on: this machine, and the resources that Ray has, accelerators by type."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "ray_cpus": resources.get("CPU", 0),
+        "ray_gpus": resources.get("GPU", 0),
+        "accelerators": sorted(key.split(":", 1)[1] for key in resources if key.startswith("accelerator_type:")),
+    }
+
+
+def _cpu_model() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _git() -> Json:
+    """Commit of the code that runs and whether it was changed; None for both outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return done.stdout.strip()
+
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+def command_line() -> tuple[str, ...]:
+    """The command as it could be typed again."""
+    module = getattr(sys.modules.get("__main__"), "__spec__", None)
+    start = ["python", "-m", module.name] if module is not None else [Path(sys.argv[0]).name]
+    return (*start, *sys.argv[1:])

@@ -1,0 +1,192 @@
+"""What the terminal shows: the plan, a live table (plain lines where there is no terminal), what came out."""
+
+import math
+import time
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from analysis.events import Event
+from data_utils.images import Dataset
+from data_utils.splits import SearchData
+from study.engine import Engine
+from study.state import Run
+
+PLAIN_SECONDS: Final = 10.0  # between two plain lines
+LIVE_SECONDS: Final = 0.25  # between two redraws
+
+
+class Progress:
+    """Watches an engine. Use it as a context; in a terminal the table goes when it ends."""
+
+    def __init__(self, engine: Engine, slots: int, console: Console) -> None:
+        self._engine = engine
+        self._slots = slots
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._begun = self._shown = time.monotonic()
+        engine.watchers.append(self._watch)
+
+    def __enter__(self) -> None:
+        if self._live is not None:
+            self._live.start()
+            self._show()
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def _watch(self, event: Event) -> None:
+        if event["event"] in ("ended", "final_ended") and event["error"] is not None:
+            self._tell_failure(event)
+        due = LIVE_SECONDS if self._live is not None else PLAIN_SECONDS
+        if time.monotonic() - self._shown >= due:
+            self._show()
+
+    def _tell_failure(self, event: Event) -> None:
+        """One line for a trial that did not end well; the traceback is in its log."""
+        run = self._engine.state.runs[event["final"] if "final" in event else event["trial"]]
+        log = self._engine.folder(run) / "trial.log"
+        where = f" ({log})" if log.exists() else ""
+        self._console.print(f"{run.key} {event['state']}: {event['error']}{where}", markup=False, soft_wrap=True)
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+            return
+        parts = "; ".join(f"{row[0]}: {row[1]}, best {row[2]}" for row in self._rows())
+        self._console.print(f"{self._clock()}  {parts}", markup=False, soft_wrap=True, highlight=False)
+
+    def _table(self) -> Table:
+        table = Table(title=self._clock(), title_justify="left", title_style="", box=None, padding=(0, 2, 0, 0))
+        for heading in ("space", "trials", "best validation score so far"):
+            table.add_column(heading, overflow="fold")
+        for row in self._rows():
+            table.add_row(*row)
+        return table
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [(space, self._counts(space), self._best(space)) for space in self._engine.plan.spaces]
+
+    def _counts(self, space: str) -> str:
+        state = self._engine.state
+        trials, finals = state.of_kind("trial", space), state.of_kind("final", space)
+        counts = f"{_number(trials, 'ended')}/{state.trials} done, {_number(trials, 'running')} running"
+        counts += f", {_number(trials, 'stopped')} stopped early"
+        bad = sum(run.state in ("failed", "diverged") for run in trials)
+        if bad:
+            counts += f", {bad} failed or diverged"
+        if finals:
+            planned = self._engine.plan.final_configs * self._engine.plan.final_seeds
+            counts += f", {_number(finals, 'ended')}/{planned} final runs"
+        return counts
+
+    def _best(self, space: str) -> str:
+        """The best score at full length, or, before there is one, the best of those that came furthest."""
+        scored = [run for run in self._engine.state.of_kind("trial", space) if run.score is not None]
+        if not scored:
+            return "none yet"
+        best = max(scored, key=lambda run: (run.epochs, run.score or 0.0))
+        return f"{best.score:.4f} ({best.key}, epoch {best.epochs})"
+
+    def _clock(self) -> str:
+        left = self._seconds_left()
+        words = "" if left is None else f", about {duration(left)} left"
+        return f"{duration(time.monotonic() - self._begun)}{words}"
+
+    def _seconds_left(self) -> float | None:
+        """Slot seconds still to spend over the slots; what a trial takes is the mean of those that ended."""
+        state, plan = self._engine.state, self._engine.plan
+        trials = state.of_kind("trial")
+        ended = [run for run in trials if run.ended]
+        epochs = sum(run.epochs for run in trials)
+        if not ended or not epochs:
+            return None
+        search = (len(plan.spaces) * state.trials - len(ended)) * _seconds(ended) / len(ended)
+        per_epoch = _seconds(trials) / epochs
+        finals = len(plan.spaces) * plan.final_configs * plan.final_seeds
+        done = sum(run.epochs for run in state.of_kind("final"))
+        waves = math.ceil(finals / self._slots) * self._slots  # the last wave may leave slots empty
+        return max(0.0, (search + (waves * plan.max_epochs - done) * per_epoch) / self._slots)
+
+
+def _number(runs: list[Run], state: str) -> int:
+    return sum(run.ended if state == "ended" else run.state == state for run in runs)
+
+
+def _seconds(runs: list[Run]) -> float:
+    return sum(run.seconds for run in runs)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 42 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def show_plan(
+    engine: Engine, dataset: Dataset, data: SearchData, slots: int, dashboard: str | None, console: Console
+) -> None:
+    """Print what is about to run, before anything does."""
+    plan, trials = engine.plan, engine.state.trials
+    channels, height, width = dataset.image_shape
+    runs = len(plan.spaces) * (trials + plan.final_configs * plan.final_seeds)
+    gpus = f" and {plan.gpus_per_trial:g} GPU" if plan.gpus_per_trial else ""
+    again = f" ({len(engine.state.of_kind('trial'))} trials are in the log)" if engine.state.runs else ""
+    rows = {
+        "Study": f"{', '.join(plan.spaces)} on {dataset.name}{again}",
+        "Data": f"{len(dataset.classes)} classes, {channels}x{height}x{width}: {len(data.train):,} images to train, "
+        f"{len(data.validation):,} to validate, {len(dataset.test):,} to test",
+        "Search": f"{trials} trials of each space: the reference setting, {plan.random_trials} random, the rest by TPE",
+        "Stopping": f"{plan.max_epochs} epochs at full length; at epochs {' and '.join(map(str, plan.rungs))} the best "
+        f"third goes on",
+        "Final": f"{plan.final_configs} winner of each space retrained with {plan.final_seeds} fresh seeds, then the "
+        f"test split, once",
+        "At most": f"{runs * plan.max_epochs:,} epochs",
+        "Slots": f"{slots}, each with {plan.cpus_per_trial} CPU{gpus}",
+        "Folder": str(plan.folder),
+        "Dashboard": f"{dashboard} (it asks for a token: ray get-auth-token)" if dashboard else "could not start",
+    }
+    _show_rows(rows, console)
+
+
+def show_end(engine: Engine, report: Path | None, console: Console) -> None:
+    """Print what came out, what it cost, and what to do next."""
+    from analysis import read
+    from analysis.stats import spending
+    from analysis.summary import findings, verdicts
+
+    tables, plan = read(engine.plan.folder), engine.plan
+    if engine.outcome == "failed":
+        console.print(f"The study ended: the same failure came again and again. {engine.repeated_failure}", markup=False)
+    rows: dict[str, str] = {}
+    for finding in findings(tables):
+        rows[finding.space] = finding.sentence
+        if finding.configuration:
+            rows[f"{finding.space} best"] = finding.configuration
+    if len(plan.spaces) > 1:
+        rows["Verdict"] = " ".join(verdicts(tables))
+    spent = spending(tables)
+    epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
+    rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
+    if report is not None:
+        rows["Report"] = str(report)
+    spaces = " ".join(plan.spaces)
+    rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
+    more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
+    rows["Resume"] = f"python -m study.run --resume {plan.folder}{more}"
+    _show_rows(rows, console)
+
+
+def _show_rows(rows: dict[str, str], console: Console) -> None:
+    width = max(len(name) for name in rows)
+    for name, text in rows.items():
+        console.print(f"{name:<{width}}  {text}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,92 @@
+"""The command line of a study: `python -m study.run --space resnet`."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from analysis.events import BrokenLogError
+from data_utils.datasets import DATASETS
+from study.launch import Outcome, resume, run
+from study.log import LockedError
+from study.plan import Plan, PlanError, command_line
+from study.spaces import SPACES
+
+DEFAULT: Final = Plan(spaces=())
+AT_RESUME: Final = ("trials", "time_budget", "cpus_per_trial", "gpus_per_trial", "address")
+EXIT_CODES: Final = {"finished": 0, "time budget": 0, "failed": 1, "interrupted": 130}
+UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong without the long usage line."""
+        self.exit(2, f"{message}\nAll flags: python -m study.run --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser. Flags that are not given stay None, so that a resume knows what was asked."""
+    made = _Parser(
+        prog="python -m study.run",
+        description="Compare CNN architectures: tune each with the same budget, retrain the winners, report.",
+        epilog="Example: python -m study.run --space resnet plain --trials 40 --max-epochs 27 --dataset cifar10",
+    )
+    add = made.add_argument
+    add("--space", nargs="+", metavar="NAME", help=f"architectures to compare: {', '.join(SPACES)}")
+    add("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (default {DEFAULT.dataset}, no download)")
+    add("--data-dir", type=Path, metavar="DIR", help=f"where data sets lie or are downloaded to (default {DEFAULT.data_dir})")
+    add("--trials", type=int, metavar="N", help=f"trials of each space (default {DEFAULT.trials})")
+    add("--max-epochs", type=int, metavar="N", help=f"epochs of a trial at full length (default {DEFAULT.max_epochs})")
+    add("--name", metavar="NAME", help="name of the run folder (default: the spaces and the data set)")
+    add("--runs", type=Path, metavar="DIR", help=f"folder of run folders (default {DEFAULT.runs})")
+    add("--resume", type=Path, metavar="RUN_DIR", help="go on with this study; --trials may be larger than before")
+    add("--seed", type=int, metavar="N", help=f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})")
+    add("--cpus-per-trial", type=int, metavar="N", help=f"CPU cores of a slot (default {DEFAULT.cpus_per_trial})")
+    add("--gpus-per-trial", type=float, metavar="X", help="GPUs of a slot; 0.25 lets four share one (default: 1 if there are any, else 0)")
+    add("--time-budget", type=_seconds, metavar="TIME", help="time for the search, such as 90s, 30m or 2h; the final runs come after it (default: none)")
+    add("--final-configs", type=int, metavar="N", help=f"winners of each space that are retrained (default {DEFAULT.final_configs})")
+    add("--final-seeds", type=int, metavar="N", help=f"fresh seeds for each of them (default {DEFAULT.final_seeds})")
+    add("--address", metavar="ADDRESS", help="Ray cluster to join, such as auto or ray://HOST:10001 (default: Ray on this machine)")
+    add("--no-report", action="store_true", help="leave the report out; python -m analysis.report RUN_DIR writes it later")
+    return made
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give a number with s, m or h, such as 90s, 30m or 2h")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    asked = vars(parser().parse_args(arguments))
+    try:
+        outcome = _start(asked)
+    except (PlanError, LockedError, BrokenLogError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"The study stopped: {error}. Make room or mend it, then resume; what is in the log is safe.", file=sys.stderr)
+        return 1
+    return EXIT_CODES[outcome.reason]
+
+
+def _start(asked: dict[str, Any]) -> Outcome:
+    report, folder = not asked.pop("no_report"), asked.pop("resume")
+    given = {name: value for name, value in asked.items() if value is not None}
+    if "space" in given:
+        given["spaces"] = tuple(given.pop("space"))
+    if folder is None:
+        return run(Plan(**{"spaces": (), **given}, command=command_line()), report=report)
+    fixed = [f"--{name}".replace("spaces", "space").replace("_", "-") for name in given if name not in AT_RESUME]
+    if fixed:
+        may = ", ".join("--" + name.replace("_", "-") for name in AT_RESUME)
+        raise PlanError(f"{', '.join(fixed)} cannot change at a resume: the study would compare unlike things. Only {may} can.")
+    return resume(folder, report=report, command=command_line(), **given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Train one configuration: plain PyTorch, no Ray. Build, loop over epochs, hand back rows, save and restore.
+
+A search trial and a final run are the same thing with another seed and another folder; `Job` says which.
+"""
+
+import json
+import math
+import os
+import socket
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import models
+from analysis.events import Event
+from data_utils.batches import Batches
+from study.optimization import learning_rate, optimizer, schedule
+from study.space import Config
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a slot is asked to train. `kind` is `trial` or `final`; `logged_epochs` are already in the log."""
+
+    kind: str
+    key: str
+    network: str
+    architecture: tuple[str, ...]
+    config: Mapping[str, Any]
+    seed: int
+    max_epochs: int
+    rungs: tuple[int, ...]
+    folder: Path
+    logged_epochs: int
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """The data of a search on one device, and what a network must fit."""
+
+    train: Batches
+    validation: Batches
+    num_classes: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image, (C, H, W)."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+
+class Diverged(ArithmeticError):  # noqa: N818  a state of a trial, not a programming error
+    """A loss is not finite; the message names the epoch."""
+
+
+def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
+    """Train `job` and give what happens: `started`, an `epoch` for each one not yet in the log, `ended` on a failure.
+
+    Whoever listens decides when to stop: nothing is said at full length. Errors end the trial, not the worker; their
+    traceback goes to trial.log.
+    """
+    try:
+        trial = Trial(job, data, device)
+        yield {"event": "started", **_place(trial, device)}
+        yield from ({"event": "epoch", **row} for row in trial.rows[job.logged_epochs :])
+        while not trial.done:
+            row = trial.train_epoch()
+            if not trial.done:
+                trial.save_if_cheap()
+            elif job.kind == "final":
+                trial.keep_model()
+            yield {"event": "epoch", **row}
+    except Diverged as divergence:
+        yield {"event": "ended", "state": "diverged", "error": str(divergence)}
+    except Exception as error:
+        with (job.folder / "trial.log").open("a") as file:
+            traceback.print_exc(file=file)
+        yield {"event": "ended", "state": "failed", "error": _one_line(error)}
+
+
+def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:
+    return {
+        "from_epoch": trial.from_epoch,
+        "parameters": models.count_parameters(trial.model),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "node": socket.gethostname(),
+        "worker": os.getpid(),
+    }
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
+
+
+class Trial:
+    """One configuration in training. `epoch` counts finished epochs; `rows` holds one row for each of them."""
+
+    def __init__(self, job: Job, data: TrialData, device: torch.device) -> None:
+        self.job = job
+        self._data = data
+        self._device = device
+        config = Config(job.config)
+        torch.manual_seed(job.seed)  # initial weights; the order of the images has a generator of its own
+        network = models.build(**network_arguments(job, config, data))
+        self.model = network.to(device=device, memory_format=torch.channels_last)
+        self._order = torch.Generator().manual_seed(job.seed)
+        self._batch_size: int = config["batch_size"]
+        self._label_smoothing: float = config["label_smoothing"]
+        self._optimizer = optimizer(config, self.model)
+        steps = job.max_epochs * data.train.steps(self._batch_size)
+        self._schedule = schedule(config, self._optimizer, steps)
+        if config.unread:
+            raise ValueError(f"Nothing uses the hyperparameters {', '.join(config.unread)} of {job.key}.")
+        self.epoch = 0
+        self.rows: list[Row] = []
+        if self.checkpoint.exists():
+            self._restore()
+        self.from_epoch = self.epoch
+        self._seconds_to_save = 0.0
+        self._last_saved = time.perf_counter()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where this trial keeps what it needs to go on."""
+        return self.job.folder / "last.pt"
+
+    @property
+    def done(self) -> bool:
+        """Whether the full length is trained."""
+        return self.epoch >= self.job.max_epochs
+
+    def train_epoch(self) -> Row:
+        """Train and validate one epoch and return its row. Raises `Diverged` after a non-finite loss."""
+        start = time.perf_counter()
+        loss, score = self._train()
+        trained = time.perf_counter()
+        if not math.isfinite(loss):
+            raise Diverged(f"training loss is {loss} in epoch {self.epoch + 1}")
+        val_loss, val_score = evaluate(self.model, self._data.validation)
+        if not math.isfinite(val_loss):
+            raise Diverged(f"validation loss is {val_loss} in epoch {self.epoch + 1}")
+        self.epoch += 1
+        end = time.perf_counter()
+        images = self._data.train.steps(self._batch_size) * min(self._batch_size, len(self._data.train))
+        self.rows.append(
+            {
+                "epoch": self.epoch,
+                "train_loss": loss,
+                "train_score": score,
+                "val_loss": val_loss,
+                "val_score": val_score,
+                "lr": self._lr,
+                "seconds": end - start,
+                "images_per_second": images / (trained - start),
+            }
+        )
+        return self.rows[-1]
+
+    def _train(self) -> tuple[float, float]:
+        """One pass over the training images; mean loss and score over its batches, read once at its end."""
+        self.model.train()
+        losses: list[Tensor] = []
+        scores: list[Tensor] = []
+        for images, labels in self._data.train.shuffled(self._batch_size, self._order):
+            logits = self.model(images)  # (B, classes)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._lr = learning_rate(self._optimizer)
+            self._optimizer.step()
+            self._schedule.step()
+            losses.append(loss.detach())
+            scores.append((logits.detach().argmax(dim=1) == labels).float().mean())
+        means = torch.stack([torch.stack(losses).mean(), torch.stack(scores).mean()]).tolist()
+        return means[0], means[1]
+
+    def save_if_cheap(self, share: float = 0.05) -> None:
+        """Save unless saving would take more than `share` of the time since the last checkpoint."""
+        if time.perf_counter() - self._last_saved >= self._seconds_to_save / share:
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint: to a temporary name first, so that a kill leaves the old one whole."""
+        start = time.perf_counter()
+        state = {
+            "epoch": self.epoch,
+            "rows": self.rows,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.last_epoch,
+            "order": self._order.get_state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.rename(self.checkpoint)
+        self._last_saved = time.perf_counter()
+        self._seconds_to_save = self._last_saved - start
+
+    def _restore(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+        self.epoch = state["epoch"]
+        self.rows = state["rows"]
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.last_epoch = state["schedule"]
+        self._order.set_state(state["order"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None and self._device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"], self._device)
+
+    def keep_model(self) -> None:
+        """Write the weights as model.safetensors and the arguments of `models.build` as model.json."""
+        temporary = self.job.folder / "model.tmp"
+        save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, temporary)
+        arguments = network_arguments(self.job, self.job.config, self._data)
+        (self.job.folder / "model.json").write_text(json.dumps(arguments, indent=1))
+        temporary.rename(self.job.folder / "model.safetensors")
+
+
+def network_arguments(job: Job, config: Mapping[str, Any], data: TrialData) -> dict[str, Any]:
+    """Return the arguments of `models.build` for `job`: its network, the data's shape, its architecture."""
+    channels, height, width = data.image_shape
+    shape = {"in_channels": channels, "num_classes": data.num_classes, "image_size": (height, width)}
+    architecture = {name: config[name] for name in job.architecture if name in config}
+    return {"name": job.network, **shape, **architecture}
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, batches: Batches) -> Tensor:
+    """Return the logits (N, classes) of every image, in order, on the device."""
+    model.eval()
+    return torch.cat([model(images) for images, _labels in batches.in_order()])
+
+
+def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float]:
+    """Return mean loss in nats and accuracy as a fraction over every image."""
+    logits = predict(model, batches)
+    correct = (logits.argmax(dim=1) == batches.labels).float().mean()
+    both = torch.stack([F.cross_entropy(logits, batches.labels), correct]).tolist()
+    return both[0], both[1]

@@ -1,0 +1,199 @@
+"""Every figure from every kind of study: what is drawn is what the small table says."""
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+import analysis
+from analysis import style
+from analysis.figures import FIGURES, Figure
+from analysis.tables import StudyTables
+from tests.sample_run import MAX_EPOCHS, SampleRun
+
+RUNS: dict[str, dict[str, Any]] = {
+    "normal": {},
+    "one_trial": {"spaces": ("resnet",), "trials": 1, "seeds": 2},
+    "all_failed": {"all_failed": True, "trials": 8},
+    "no_final": {"final": False, "closed": False},
+    "no_trial": {"trials": 0},
+    "stopped_first": {"stopped_first": True, "accidents": False, "trials": 6},
+}
+EMPTY = {
+    "normal": set(),
+    "one_trial": set(),
+    "all_failed": set(FIGURES) - {"effects"},
+    "no_final": {"test_scores", "final_curves", "class_accuracy", "confusion", "examples"},
+    "no_trial": set(FIGURES),
+    "stopped_first": set(FIGURES) - {"effects", "learning_curves"},
+}
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StudyTables]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: analysis.read(SampleRun(**knobs).write(folder / name)) for name, knobs in RUNS.items()}
+
+
+def drawn(figure: Figure, data: pd.DataFrame, tables: StudyTables) -> Canvas:
+    with style.style():
+        return figure.canvas(data, tables.plan)
+
+
+def line(canvas: Canvas, axes: int, gid: str) -> Line2D:
+    (found,) = (line for line in canvas.axes[axes].lines if line.get_gid() == gid)
+    return found
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_draws_or_says_what_is_missing(studies: dict[str, StudyTables], name: str, run: str) -> None:
+    tables = studies[run]
+    parts = list(FIGURES[name].parts(name, tables))
+    assert all(data.empty for _, _, data in parts) == (name in EMPTY[run])
+    for _, figure, data in parts:
+        if data.empty:
+            assert figure.absent.endswith(".")
+            continue
+        canvas = drawn(figure, data, tables)
+        assert any(axes.has_data() for axes in canvas.axes)
+        with style.style():
+            canvas.draw_without_rendering()
+        for text in (figure.caption(data, tables), figure.alt(data, tables)):
+            assert "nan" not in text
+            assert text.endswith(".")
+        assert any(character.isdigit() for character in figure.alt(data, tables)) or run != "normal"
+
+
+def test_style_leaves_no_trace() -> None:
+    before = dict(mpl.rcParams)
+    with style.style():
+        assert mpl.rcParams["pdf.fonttype"] == 42
+    assert dict(mpl.rcParams) == before
+
+
+def test_colours_belong_to_the_place_in_the_plan(studies: dict[str, StudyTables]) -> None:
+    plan = studies["normal"].plan
+    looks = [style.look(space, plan) for space in plan["spaces"]]
+    assert len({look["color"] for look in looks}) == len({look["marker"] for look in looks}) == 2
+    alone = studies["one_trial"].plan
+    assert style.look("resnet", alone) == looks[0]
+
+
+def test_learning_curves_show_every_trial_and_who_is_left(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    figure = FIGURES["learning_curves"]
+    data = figure.data(tables)
+    canvas = drawn(figure, data, tables)
+    mine = data[data["space"] == "resnet"]
+    collections = [c for c in canvas.axes[0].collections if isinstance(c, LineCollection)]
+    segments = [np.asarray(segment) for collection in collections for segment in collection.get_segments()]
+    assert len(segments) == mine["trial"].nunique()
+    assert sum(map(len, segments)) == len(mine)
+    states = tables.trials[tables.trials["space"] == "resnet"]["state"].value_counts()
+    for state in ("stopped", "finished", "interrupted"):
+        assert len(np.asarray(line(canvas, 0, state).get_xdata())) == states[state]
+    under = [text.get_text() for text in canvas.axes[2].texts]
+    alive = [
+        int((tables.trials.query("space == 'resnet'")["epochs_trained"] >= e).sum()) for e in range(1, 10)
+    ]
+    assert under == [str(number) for number in alive]
+
+
+def test_effects_tell_full_length_from_fewer_epochs(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    _, figure, data = next(iter(FIGURES["effects"].parts("effects", tables)))
+    canvas = drawn(figure, data, tables)
+    names = [parameter["name"] for parameter in tables.plan["spaces"]["resnet"]["parameters"]]
+    trials = tables.trials[tables.trials["space"] == "resnet"]
+    sgd = trials[trials["optimizer"] == "sgd"]
+    panel = names.index("sgd_lr")
+    assert canvas.axes[panel].get_xscale() == "log"
+    assert canvas.axes[panel].get_xlabel() == "sgd_lr\n(only optimizer = sgd)"
+    finished = sgd[sgd["state"] == "finished"]
+    full = line(canvas, panel, "full")
+    assert sorted(np.asarray(full.get_xdata())) == sorted(finished["sgd_lr"])
+    assert sorted(np.asarray(full.get_ydata())) == sorted(finished["score"])
+    short = line(canvas, panel, "short")
+    assert len(np.asarray(short.get_xdata())) == sgd["state"].isin(["stopped", "interrupted"]).sum()
+    assert short.get_markerfacecolor() == "white"
+    assert np.asarray(line(canvas, panel, "reference").get_xdata())[0] == 0.1
+    order = [text.get_text() for text in canvas.axes[names.index("activation")].get_xticklabels()]
+    assert order == ["relu", "gelu", "silu"]
+    bad = trials["state"].isin(["diverged", "failed"]).sum()
+    assert len(np.asarray(line(canvas, 0, "none").get_xdata())) == bad
+
+
+def test_best_so_far_ends_at_the_whole_budget(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    figure = FIGURES["best_so_far"]
+    data = figure.data(tables)
+    stairs = drawn(figure, data, tables).axes[0].lines[0]
+    spent = tables.trials[tables.trials["space"] == "resnet"]["epochs_trained"].sum()
+    assert np.asarray(stairs.get_xdata())[-1] == spent
+    finished = tables.trials.query("space == 'resnet' and state == 'finished'")["score"]
+    assert np.asarray(stairs.get_ydata())[-1] == finished.max()
+    assert "One study: no uncertainty of the search." in figure.caption(data, tables)
+
+
+def test_test_scores_show_every_seed_and_no_interval_below_three(studies: dict[str, StudyTables]) -> None:
+    figure = FIGURES["test_scores"]
+    normal, single = studies["normal"], studies["one_trial"]
+    seeds = drawn(figure, figure.data(normal), normal).axes[0].lines[0]
+    assert sorted(np.asarray(seeds.get_xdata())) == sorted(
+        normal.final.query("space == 'resnet'")["test_score"]
+    )
+    data = figure.data(single)
+    assert data.loc[data["kind"] == "mean", ["low", "high"]].isna().all(axis=None)
+    assert "too few for an interval" in figure.alt(data, single)
+
+
+def test_final_means_exist_only_where_every_seed_does(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    figure = FIGURES["final_curves"]
+    cut = tables.final_epochs
+    cut = cut[(cut["final"] != tables.final["final"].iloc[0]) | (cut["epoch"] <= 5)]
+    shorter = StudyTables(**{**vars(tables), "final_epochs": cut})
+    means = figure.data(shorter).query("kind == 'mean' and space == 'resnet' and split == 'validation'")
+    assert means["epoch"].max() == 5
+    whole = figure.data(tables).query("kind == 'mean' and quantity == 'score' and split == 'validation'")
+    assert whole["epoch"].max() == MAX_EPOCHS
+    first = tables.final_epochs.merge(tables.final[["final", "space"]]).query(
+        "space == 'resnet' and epoch == 1"
+    )
+    assert whole["value"].iloc[0] == pytest.approx(first["val_score"].mean())
+
+
+def test_small_images_are_enlarged_pixel_by_pixel(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    _, figure, data = next(iter(FIGURES["examples"].parts("examples", tables)))
+    image = drawn(figure, data, tables).axes[0].images[0]
+    shown = np.asarray(image.get_array())
+    assert image.get_interpolation() == "none"
+    assert shown.shape == (128, 128)
+    assert (shown[::16, ::16] == data["image"].iloc[0][..., 0]).all()
+
+
+def test_many_curves_are_rasterised(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    figure = FIGURES["learning_curves"]
+    data = figure.data(tables)
+    copies = [data.assign(trial=data["trial"] + str(copy)) for copy in range(40)]
+    canvas = drawn(figure, pd.concat(copies, ignore_index=True), tables)
+    assert canvas.axes[0].collections[0].get_rasterized()
+    assert not drawn(figure, data, tables).axes[0].collections[0].get_rasterized()
+
+
+def test_the_same_figure_has_the_same_bytes(studies: dict[str, StudyTables]) -> None:
+    tables = studies["one_trial"]
+    figure = FIGURES["best_so_far"]
+    data = figure.data(tables)
+    with style.style():
+        first, second = (style.files(figure.canvas(data, tables.plan)) for _ in range(2))
+    assert first == second
+    assert set(first) == {"svg", "png", "pdf"}

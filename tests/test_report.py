@@ -1,0 +1,183 @@
+"""The report: its page, its files, its command line; and, slowly, in a real browser."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analysis import read, summary
+from analysis.report import main, write_report
+from tests.sample_run import DIGITS, SampleRun
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
+
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    classes = tuple(f"{NASTY}{digit}" for digit in DIGITS)
+    run = SampleRun(spaces=("resnet",), classes=classes, trials=10).write(
+        tmp_path_factory.mktemp("report") / "run"
+    )
+    write_report(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def page(run_dir: Path) -> str:
+    return (run_dir / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def hashes(run_dir: Path) -> dict[str, str]:
+    files = sorted((run_dir / "report").rglob("*.*"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_every_name_is_escaped(page: str) -> None:
+    assert NASTY not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<b>out of memory" not in page
+    assert page.count("<script>") == 1
+
+
+def test_the_page_needs_no_network(page: str) -> None:
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert len(page) < 2_000_000
+
+
+def test_every_figure_has_number_caption_alternative_and_data(page: str, run_dir: Path) -> None:
+    names = re.findall(r'<figure id="([\w-]+)">', page)
+    numbers = [int(number) for number in re.findall(r"<b>Figure (\d+)\.</b>", page)]
+    assert numbers == list(range(1, len(names) + 1))
+    assert page.count("<figcaption>") == len(names) == len(re.findall(r'<img [^>]*alt="[^"]{20,}"', page))
+    for name in names:
+        for kind in ("svg", "png", "pdf", "csv"):
+            assert (run_dir / "report" / "figures" / f"{name}.{kind}").stat().st_size > 0
+    assert not list((run_dir / "report").rglob("*.part"))
+
+
+def test_the_summary_comes_first_and_states_n(page: str) -> None:
+    text = page.replace("\N{NO-BREAK SPACE}", " ")
+    assert text.index("Summary") < text.index("Contents") < text.index("<figure")
+    assert re.search(r"95 % t interval \d+\.\d % to \d+\.\d %, n = 4 seeds", text)
+    assert "1 opening" in text
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    run = SampleRun(spaces=("resnet",), trials=2, final=False).write(tmp_path / "run")
+    write_report(run)
+    first = hashes(run)
+    write_report(run)
+    assert hashes(run) == first
+
+
+@pytest.mark.parametrize(
+    ("gap", "says"),
+    [
+        (
+            [0.02, 0.03, 0.04],
+            "resnet is better than densenet by 3.0 percentage points, 95 % paired t interval 0.5 to 5.5",
+        ),
+        ([-0.02, 0.03, 0.04], "resnet or densenet: cannot tell; the gap is 1.7 percentage points"),
+        ([0.02, 0.03], "resnet or densenet: cannot tell, with 2 shared seeds there is no interval."),
+    ],
+)
+def test_a_verdict_may_be_that_one_cannot_tell(tmp_path: Path, gap: list[float], says: str) -> None:
+    tables = read(SampleRun(trials=1, seeds=len(gap)).write(tmp_path / "run"))
+    tables.final["test_score"] = [0.9 + difference for difference in gap] + [0.9] * len(gap)
+    (verdict,) = summary.verdicts(tables)
+    assert verdict.replace("\N{NO-BREAK SPACE}", " ").startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"),
+    [
+        ({"trials": 0, "final": False}, "No trial yet."),
+        ({"trials": 3, "all_failed": True}, "so there is no winner"),
+        ({"trials": 2, "final": False, "closed": False, "accidents": False}, "Still running"),
+    ],
+)
+def test_awkward_studies_have_a_report(tmp_path: Path, knobs: dict[str, Any], says: str) -> None:
+    run = SampleRun(spaces=("resnet",), **knobs).write(tmp_path / "run")
+    text = write_report(run).read_text(encoding="utf-8")
+    assert says in text
+    assert "No final run yet" in text
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = SampleRun(trials=0).write(tmp_path / "run")
+    assert main([str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report" / "report.html")
+    assert main([str(tmp_path)]) == 2
+    assert "study.json" in capsys.readouterr().err
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator["WebDriver"]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs chromium and chromedriver")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    headless = (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--no-first-run",
+    )
+    for argument in (*headless, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,900"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path=driver)
+    with webdriver.Chrome(options=options, service=service) as opened:
+        yield opened
+
+
+@pytest.mark.slow
+def test_in_a_browser(browser: "WebDriver", run_dir: Path) -> None:
+    browser.get((run_dir / "report" / "report.html").as_uri())
+    log: list[dict[str, Any]] = browser.get_log("performance")  # type: ignore[no-untyped-call]
+    requests = re.findall(
+        r'"Network\.requestWillBeSent".*?"request":\{.*?"url":"(\w+):', "\n".join(e["message"] for e in log)
+    )
+    assert "file" in requests
+    assert set(requests) <= {"file", "data", "chrome"}  # chrome: the browser's own first tab
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+    images = "return [...document.images].every(image => image.complete && image.naturalWidth > 100)"
+    assert browser.execute_script(images)
+    fits = "return document.documentElement.scrollWidth <= window.innerWidth"
+    assert browser.execute_script(fits)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+    background = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.execute_script(background)
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": dark})
+    assert browser.execute_script(background) != light
+
+
+@pytest.mark.slow
+def test_tables_sort_with_what_is_missing_last(browser: "WebDriver", run_dir: Path) -> None:
+    browser.get((run_dir / "report" / "report.html").as_uri())
+    column = "const table = document.querySelector('#table-trials'), head = [...table.tHead.rows[0].cells];"
+    column += "const at = head.findIndex(cell => cell.textContent === 'score');"
+    read = "return [...table.tBodies[0].rows].map(row => row.cells[at].dataset.key)"
+    for expected in (True, False):
+        keys = browser.execute_script(f"{column} head[at].querySelector('button').click(); {read}")
+        known = [float(key) for key in keys if key]
+        assert known == sorted(known, reverse=expected)
+        assert keys[len(known) :] == [""] * (len(keys) - len(known))
+        assert len(known) < len(keys)
