@@ -27,14 +27,14 @@ SAME_FAILURES: Final = 5  # equal failures in a row that end the study
 
 
 @dataclass(frozen=True)
-class TestJob:
+class OpenTest:
     """Open the test split for these final runs, once. `folder` holds a folder for each of them."""
 
     finals: tuple[str, ...]
     folder: Path
 
 
-Next = Job | TestJob | Literal["wait", "done"]
+Next = Job | OpenTest | Literal["wait", "done"]
 
 
 class Engine:
@@ -139,7 +139,7 @@ class Engine:
             return "wait"
         untested = tuple(run.key for run in finals if run.state == "finished" and run.tested is None)
         self._testing = bool(untested)
-        return TestJob(untested, self.plan.folder / "final") if untested else "done"
+        return OpenTest(untested, self.plan.folder / "final") if untested else "done"
 
     def _choose(self, space: str) -> None:
         """Note the winners of a space, unless the log has the same ones."""
@@ -202,7 +202,7 @@ class Engine:
             state = "interrupted" if run.losses + 1 < MAX_LOSSES else "failed"
             self._end(run, state, f"worker lost: {reason}")
 
-    def open_test(self, job: TestJob, images: int, sha256: str) -> None:
+    def open_test(self, job: OpenTest, images: int, sha256: str) -> None:
         """Note that the test split is about to be looked at."""
         self._record({"event": "test_opened", "finals": list(job.finals), "images": images, "sha256": sha256})
 
@@ -226,12 +226,18 @@ class Engine:
 
     def _epoch(self, run: Run, row: Event) -> None:
         """Record an epoch with the decision and the end that follow from it, in one write."""
+        if not math.isfinite(row["val_score"]):
+            error = f"validation score is {row['val_score']} in epoch {row['epoch']}"
+            self._record(self._named(run, row), self._ended(run, "diverged", error, row["epoch"]))
+            return
         self._record(self._named(run, row), *self._verdict(run, row["epoch"], row["val_score"]))
         self._forget_checkpoint(run)
 
     def _settle(self, run: Run) -> None:
         """Decide what the last epoch in the log calls for and a kill prevented."""
-        if run.score is not None and run.epochs not in run.judged:
+        if run.to_stop:
+            self._record(self._ended(run, "stopped", None))
+        elif run.score is not None and run.epochs not in run.judged:
             self._record(*self._verdict(run, run.epochs, run.score))
         self._forget_checkpoint(run)
 

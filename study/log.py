@@ -31,7 +31,11 @@ class Log:
             raise LockedError(
                 f"{path.parent} is being run by another process. Wait until it ends, or stop it, then resume."
             ) from error
-        self.replayed, intact = read_events(path)
+        try:
+            self.replayed, intact = read_events(path)
+        except ValueError:
+            self._file.close()
+            raise
         self._file.truncate(intact)
 
     def append(self, *events: Event) -> list[Event]:

@@ -20,7 +20,7 @@ class Run:
     """A trial or a final run. Besides the states of the log, `waiting`: suggested and not started yet.
 
     `trial` is the trial whose configuration a final run retrains, and a trial's own key. `judged` holds the rungs
-    passed, `losses` counts dead workers.
+    passed, `to_stop` that the last one said stop, `losses` counts dead workers.
     """
 
     kind: Kind
@@ -37,6 +37,7 @@ class Run:
     val_loss: float | None = None
     seconds: float = 0.0
     judged: set[int] = field(default_factory=set)
+    to_stop: bool = False
     tested: float | None = None
 
     @property
@@ -95,6 +96,7 @@ class State:
     def _decision(self, event: Event) -> None:
         run, epoch, score = self._run(event), event["epoch"], event["score"]
         run.judged.add(epoch)
+        run.to_stop = event["action"] == "stop"
         self.asha[run.space].record(run.key, epoch, score)
         self.samplers[run.space].report(run.key, epoch, score)
 

@@ -39,7 +39,7 @@ from data_utils.batches import Batches  # noqa: E402
 from data_utils.images import Images  # noqa: E402
 from data_utils.splits import SearchData  # noqa: E402
 from study import final  # noqa: E402
-from study.engine import Engine, TestJob  # noqa: E402
+from study.engine import Engine, OpenTest  # noqa: E402
 from study.plan import Plan, PlanError  # noqa: E402
 from study.trial import Job, TrialData, train  # noqa: E402
 
@@ -75,11 +75,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 break
         return {"facts": facts}
 
-    def _begin(self, job: Job | TestJob) -> None:
+    def _begin(self, job: Job | OpenTest) -> None:
         self._pauses = (*job.rungs, job.max_epochs) if isinstance(job, Job) else ()
         self._facts: Any = train(job, self._data, self._device) if isinstance(job, Job) else self._open_test(job)
 
-    def _open_test(self, job: TestJob) -> Iterator[Event]:
+    def _open_test(self, job: OpenTest) -> Iterator[Event]:
         test = self._load(ray.get(self._test[0]))
         # All results at once: half of them would look like the whole.
         yield from list(final.test(job.folder, job.finals, test, self._device))
@@ -126,7 +126,7 @@ class Jobs(Searcher):  # type: ignore[misc]
         del trial_id
         with self._driver as engine:
             job = engine.next_job()
-            if isinstance(job, TestJob):
+            if isinstance(job, OpenTest):
                 engine.open_test(job, *self._test)
             if job == "wait":
                 return None
@@ -158,7 +158,7 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
         del tune_controller
         job = trial.config["job"]
         with self._driver as engine:
-            if isinstance(job, TestJob):
+            if isinstance(job, OpenTest):
                 engine.report_test(result["facts"])
             elif engine.report(job.key, result["facts"]):
                 return str(TrialScheduler.CONTINUE)
@@ -170,7 +170,7 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
         job = trial.config["job"]
         lines = str(trial.get_error() or "unknown").strip().splitlines()
         with self._driver as engine:
-            if isinstance(job, TestJob):
+            if isinstance(job, OpenTest):
                 engine.lost_test(lines[-1])
             else:
                 engine.lost(job.key, lines[-1])

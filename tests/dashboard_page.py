@@ -21,6 +21,14 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 DIALOG_INPUT = "[role=dialog] input"
 FOLDED = ("Task Table", "Tasks History")  # closed when a job's or an actor's page opens
+SCROLL_TO = """
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode())
+        if (walk.currentNode.data.includes(arguments[0])) {
+            walk.currentNode.parentElement.scrollIntoView({block: "center"});
+            return;
+        }
+"""
 ROWS_PER_PAGE = "200"  # tables start with 10 rows, sorted by id
 
 
@@ -56,7 +64,7 @@ def open_dashboard(url: str, token: str | None = None, timeout: float = 60) -> I
 
 
 def page_text(driver: WebDriver, page: str, needle: str, timeout: float = 60) -> str:
-    """Open `page`, wait until its text holds `needle`, and return the text.
+    """Open `page`, wait until its text holds `needle`, scroll to it, and return the text.
 
     `page` is a name in the page's menu ("overview", "actors", "cluster", "jobs"), an address below it
     ("jobs/01000000"), or "job": the page of the first job in the list, its task table unfolded.
@@ -75,6 +83,7 @@ def page_text(driver: WebDriver, page: str, needle: str, timeout: float = 60) ->
         except WebDriverException:  # the page re-drew itself under our hands: look again
             text = ""
         if needle in text:
+            driver.execute_script(SCROLL_TO, needle)
             return text
         time.sleep(0.5)
     raise TimeoutError(f"{needle!r} not on {driver.current_url} after {timeout:g} s; it ends: {text[-800:]}")

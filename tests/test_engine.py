@@ -1,0 +1,343 @@
+"""The engine without Ray: what it hands out, what it decides, and that a replay of its log knows the same."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.events import Event, read_events
+from study.engine import MAX_LOSSES, SAME_FAILURES, Engine, OpenTest
+from study.log import Log
+from study.plan import Plan
+from study.space import Space
+from study.spaces import SPACES
+from study.trial import Job
+
+PLACE = {"from_epoch": 0, "parameters": 1, "device": "cpu", "node": "n", "worker": 1}
+
+
+def make(folder: Path, spaces: tuple[str, ...] = ("resnet",), **changes: Any) -> Engine:
+    """An engine on the log in `folder`, opened."""
+    plan = Plan(spaces, **{"trials": 6, "max_epochs": 9, "final_seeds": 2, "runs": folder, "name": "s", **changes})
+    plan.folder.mkdir(exist_ok=True)
+    engine = Engine(plan, _spaces(spaces), Log(plan.folder / "events.jsonl"), time_budget=plan.time_budget)
+    engine.open(2, ["test"])
+    return engine
+
+
+def _spaces(names: tuple[str, ...]) -> Mapping[str, Space]:
+    return {name: SPACES[name] for name in names}
+
+
+def row(epoch: int, score: float) -> Event:
+    numbers = {"train_loss": 1.0, "train_score": score, "val_loss": 1.0, "val_score": score, "lr": 0.1}
+    return {"event": "epoch", "epoch": epoch, **numbers, "seconds": 1.0, "images_per_second": 1.0}
+
+
+def score(job: Job, epoch: int) -> float:
+    """A made-up curve that depends on the trial alone."""
+    return (job.seed % 89 + epoch) / 100
+
+
+def work(engine: Engine, job: Job | OpenTest, most: int | None = None) -> None:
+    """Do a job as a worker would; stop after `most` epochs as if killed."""
+    if isinstance(job, OpenTest):
+        engine.open_test(job, 10, "checksum")
+        numbers = {"test_loss": 1.0, "test_score": 0.5, "images": 10}
+        engine.report_test([{"event": "final_tested", "final": key, **numbers} for key in job.finals])
+        return
+    goes_on = engine.report(job.key, [{"event": "started", **PLACE}])
+    for epoch in range(job.logged_epochs + 1, job.max_epochs + 1):
+        if not goes_on or (most is not None and epoch > most):
+            return
+        goes_on = engine.report(job.key, [row(epoch, score(job, epoch))])
+
+
+def jobs(engine: Engine) -> Iterator[Job | OpenTest]:
+    while not isinstance(job := engine.next_job(), str):
+        yield job
+
+
+def finish(engine: Engine) -> list[Job | OpenTest]:
+    """Run the study to its end with one slot."""
+    done = []
+    for job in jobs(engine):
+        done.append(job)
+        work(engine, job)
+    return done
+
+
+def epochs(engine: Engine) -> list[tuple[str, int]]:
+    events, _ = read_events(engine.plan.folder / "events.jsonl")
+    return [(event.get("trial") or event["final"], event["epoch"]) for event in events if "epoch" in event["event"]]
+
+
+def facts(engine: Engine) -> dict[str, Any]:
+    """All that the state knows, for comparison."""
+    state = engine.state
+    rungs = {name: [asha.scores(rung) for rung in engine.plan.rungs] for name, asha in state.asha.items()}
+    return {"runs": {key: vars(run) for key, run in state.runs.items()}, "chosen": state.chosen, "rungs": rungs}
+
+
+def test_a_whole_study_in_order(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    done = finish(engine)
+    kinds = [job.kind if isinstance(job, Job) else "test" for job in done]
+    assert kinds == ["trial"] * 6 + ["final"] * 2 + ["test"]
+    winner = max(engine.state.of_kind("trial"), key=lambda run: (run.epochs, run.score or 0))
+    assert engine.state.chosen == {"resnet": (winner.key,)}
+    assert [job.key for job in done[6:8] if isinstance(job, Job)] == [f"{winner.key}-seed1", f"{winner.key}-seed2"]
+    assert all(run.ended for run in engine.state.runs.values())
+    assert engine.outcome == "finished"
+    engine.close()
+    assert read_events(tmp_path / "s" / "events.jsonl")[0][-1]["reason"] == "finished"
+
+
+def test_asha_stops_at_its_rungs_and_says_by_which_numbers(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    finish(engine)
+    engine.close()
+    events, _ = read_events(tmp_path / "s" / "events.jsonl")
+    decisions = [event for event in events if event["event"] == "decision"]
+    assert {event["epoch"] for event in decisions} == {1, 3}
+    for event in decisions:
+        if event["action"] == "stop":
+            assert event["score"] <= event["cutoff"]
+            assert engine.state.runs[event["trial"]].epochs == event["epoch"]
+    assert any(event["action"] == "stop" for event in decisions)
+
+
+def test_spaces_get_equal_trials_in_turn_and_final_seeds_pair(tmp_path: Path) -> None:
+    engine = make(tmp_path, ("resnet", "plain"))
+    done = finish(engine)
+    assert [job.key.split("-")[0] for job in done[:12] if isinstance(job, Job)] == ["resnet", "plain"] * 6
+    finals = [job for job in done if isinstance(job, Job) and job.kind == "final"]
+    assert [job.key.split("-")[0] for job in finals] == ["resnet", "plain"] * 2
+    assert finals[0].seed == finals[1].seed != finals[2].seed == finals[3].seed
+    engine.close()
+
+
+@pytest.mark.parametrize("kill_after", range(0, 75, 3))
+def test_a_killed_study_resumes_as_if_never_interrupted(tmp_path: Path, kill_after: int) -> None:
+    """Kill after so many log lines, with a torn line behind, resume, and compare with a study that was not killed."""
+    (tmp_path / "whole").mkdir()
+    whole = make(tmp_path / "whole")
+    finish(whole)
+    whole.close()
+    lines = (whole.plan.folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    killed = tmp_path / "killed"
+    (killed / "s").mkdir(parents=True)
+    (killed / "s" / "events.jsonl").write_bytes(b"".join(lines[: 1 + kill_after]) + lines[-1][:9])
+    engine = make(killed)
+    finish(engine)
+    engine.close()
+    assert epochs(engine) == epochs(whole)
+    expected, found = facts(whole), facts(engine)
+    for run in itertools.chain(expected["runs"].values(), found["runs"].values()):
+        del run["attempts"]
+    assert found == expected
+
+
+def test_a_finished_study_goes_on_with_more_trials_and_only_new_finals(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    finish(engine)
+    engine.close()
+    before = epochs(engine)
+    plan = engine.plan
+    again = Engine(plan, _spaces(plan.spaces), Log(plan.folder / "events.jsonl"))
+    again.open(2, ["test"], trials=9)
+    done = finish(again)
+    again.close()
+    assert [job.key for job in done[:3] if isinstance(job, Job)] == ["resnet-0006", "resnet-0007", "resnet-0008"]
+    assert epochs(again)[: len(before)] == before
+    assert len(set(epochs(again))) == len(epochs(again))
+    openings = again.state.test_openings
+    assert openings == 1 + (again.state.chosen != engine.state.chosen)
+
+
+def test_an_epoch_repeated_after_a_kill_is_not_logged_twice(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    engine.report(job.key, [{"event": "started", **PLACE}, row(1, 0.5), row(2, 0.5)])
+    engine.report(job.key, [row(1, 0.4), row(2, 0.4), row(3, 0.6)])
+    assert epochs(engine) == [(job.key, 1), (job.key, 2), (job.key, 3)]
+    engine.close()
+
+
+def test_a_lost_worker_costs_no_trial_until_it_keeps_dying(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    first = engine.next_job()
+    assert isinstance(first, Job)
+    for _ in range(MAX_LOSSES - 1):
+        engine.report(first.key, [{"event": "started", **PLACE}])
+        engine.lost(first.key, "killed")
+        again = engine.next_job()
+        assert isinstance(again, Job)
+        assert again.key == first.key
+    engine.lost(first.key, "killed")
+    assert engine.state.runs[first.key].state == "failed"
+    following = engine.next_job()
+    assert isinstance(following, Job)
+    assert following.key == "resnet-0001"
+    engine.close()
+
+
+def test_a_failed_trial_gives_back_its_rung_and_the_study_goes_on(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    started: Event = {"event": "started", **PLACE}
+    assert not engine.report(
+        job.key, [started, row(1, 0.99), {"event": "ended", "state": "failed", "error": "RuntimeError: x"}]
+    )
+    assert engine.state.asha["resnet"].scores(1) == {}
+    assert engine.stopped is None
+    finish(engine)
+    assert engine.state.chosen["resnet"] != (job.key,)
+    engine.close()
+
+
+def test_the_same_failure_again_and_again_ends_the_study_but_different_ones_do_not(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=SAME_FAILURES + 3)
+    for number, job in enumerate(jobs(engine)):
+        error = "ValueError: odd" if number == 1 else "RuntimeError: same"
+        engine.report(job.key, [{"event": "ended", "state": "failed", "error": error}])  # type: ignore[union-attr]
+    assert engine.outcome == "failed"
+    assert len(engine.state.of_kind("trial")) == 2 + SAME_FAILURES
+    assert engine.repeated_failure == "RuntimeError: same"
+    engine.close()
+
+
+def test_a_diverged_trial_never_wins_and_its_missing_numbers_stay_missing(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2)
+    first = engine.next_job()
+    assert isinstance(first, Job)
+    ended = {"event": "ended", "state": "diverged", "error": "training loss is nan in epoch 2"}
+    engine.report(first.key, [{"event": "started", **PLACE}, row(1, 0.99), ended])
+    finish(engine)
+    assert engine.state.chosen == {"resnet": ("resnet-0001",)}
+    engine.close()
+
+
+def test_a_study_whose_trials_all_failed_ends_without_a_winner(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2)
+    for job in jobs(engine):
+        engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: x"}])  # type: ignore[union-attr]
+    assert engine.outcome == "finished"
+    assert engine.state.of_kind("final") == []
+    engine.close()
+
+
+def test_time_that_is_up_cuts_the_search_short_and_the_final_runs_still_come(tmp_path: Path) -> None:
+    now = [0.0]
+    plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=1, runs=tmp_path, name="s")
+    plan.folder.mkdir()
+    log = Log(plan.folder / "events.jsonl")
+    engine = Engine(plan, _spaces(plan.spaces), log, time_budget=100.0, clock=lambda: now[0])
+    engine.open(1, ["test"])
+    first, second = engine.next_job(), engine.next_job()
+    assert isinstance(first, Job)
+    assert isinstance(second, Job)
+    work(engine, first)
+    engine.report(second.key, [{"event": "started", **PLACE}])
+    now[0] = 101.0
+    assert engine.next_job() == "wait"  # the second is still in its slot
+    assert not engine.report(second.key, [row(1, 0.99)])
+    assert engine.state.runs[second.key].state == "interrupted"
+    assert [job.kind if isinstance(job, Job) else "test" for job in finish(engine)] == ["final", "test"]
+    assert engine.outcome == "time budget"
+    engine.close()
+    again = make(tmp_path, final_seeds=1)
+    resumed = again.next_job()
+    assert isinstance(resumed, Job)
+    assert (resumed.key, resumed.logged_epochs) == (second.key, 1)
+    again.close()
+
+
+def test_while_others_run_a_free_slot_waits_for_the_stage_that_follows(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, final_seeds=1)
+    first, second = engine.next_job(), engine.next_job()
+    assert isinstance(first, Job)
+    assert isinstance(second, Job)
+    work(engine, first)
+    assert engine.next_job() == "wait"
+    work(engine, second)
+    final_run = engine.next_job()
+    assert isinstance(final_run, Job)
+    assert engine.next_job() == "wait"
+    work(engine, final_run)
+    test = engine.next_job()
+    assert isinstance(test, OpenTest)
+    assert engine.next_job() == "wait"
+    engine.lost_test("killed")
+    assert engine.next_job() == test
+    work(engine, test)
+    assert engine.next_job() == "done"
+    engine.close()
+
+
+def test_a_stopped_study_says_what_was_running(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    work(engine, job, most=2)
+    engine.stop("interrupted")
+    assert engine.next_job() == "done"
+    engine.close()
+    ended, closed = read_events(tmp_path / "s" / "events.jsonl")[0][-2:]
+    assert (ended["trial"], ended["state"], ended["epochs_trained"]) == (job.key, "interrupted", 2)
+    assert closed["reason"] == "interrupted"
+
+
+def test_a_rung_reached_but_not_judged_before_a_kill_is_judged_at_the_resume(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    engine.report(job.key, [{"event": "started", **PLACE}, row(1, 0.5)])
+    engine.close()
+    path = tmp_path / "s" / "events.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if b'"decision"' not in line and b"ended" not in line))
+    with closing(make(tmp_path)._log) as log:
+        judged = [event for event in read_events(log.path)[0] if event["event"] == "decision"]
+    assert [(event["trial"], event["epoch"], event["score"]) for event in judged] == [(job.key, 1, 0.5)]
+
+
+def test_one_slot_and_the_same_seed_give_the_same_suggestions(tmp_path: Path) -> None:
+    configs = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / name).mkdir()
+        engine = make(tmp_path / name, seed=seed)
+        finish(engine)
+        engine.close()
+        configs.append([run.config for run in engine.state.of_kind("trial")])
+    assert configs[0] == configs[1]
+    assert configs[0] != configs[2]
+
+
+def test_checkpoints_go_when_a_trial_ends_and_stay_while_it_can_be_resumed(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    first = engine.next_job()
+    assert isinstance(first, Job)
+    (first.folder / "last.pt").write_bytes(b"x")
+    engine.report(first.key, [{"event": "started", **PLACE}, row(1, 0.5)])
+    assert (first.folder / "last.pt").exists()
+    engine.report(first.key, [row(epoch, 0.5) for epoch in range(2, 10)])
+    assert engine.state.runs[first.key].state == "finished"
+    assert not (first.folder / "last.pt").exists()
+    engine.close()
+
+
+def test_a_score_that_is_not_finite_never_reaches_asha(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    assert not engine.report(job.key, [{"event": "started", **PLACE}, row(1, math.nan)])
+    assert engine.state.runs[job.key].state == "diverged"
+    assert engine.state.asha["resnet"].scores(1) == {}
+    engine.close()

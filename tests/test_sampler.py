@@ -1,0 +1,126 @@
+"""The sampler: the order of origins, and that a replay suggests what an uninterrupted study would have."""
+
+import math
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from study.sampler import Sampler, _draw_one, random_arm, seed_of
+from study.spaces import SPACES
+
+Told = list[tuple[str, tuple[object, ...]]]
+
+
+def live(seed: int, trials: int) -> tuple[Sampler, Told]:
+    """Run a sampler through all that can happen to trials; return it with the calls that it was fed."""
+    sampler, told = Sampler(SPACES["resnet"], seed), []
+
+    def feed(method: str, *arguments: object) -> None:
+        told.append((method, arguments))
+        getattr(sampler, method)(*arguments)
+
+    for index in range(trials):
+        key = f"resnet-{index:04d}"
+        feed("add", key, sampler.suggest(index, random_trials=4)[1])
+        if index % 6 == 5:
+            continue  # still running
+        feed("report", key, 1, 0.5 + 0.01 * index)
+        if index % 3 == 0:
+            feed("tell", key, "finished", 0.8 + 0.01 * index)
+        else:
+            feed("tell", key, "stopped" if index % 3 == 1 else ("diverged", "failed")[index % 2], None)
+    return sampler, told
+
+
+def test_reference_then_random_then_tpe() -> None:
+    sampler = Sampler(SPACES["resnet"], 0)
+    origins = []
+    for index in range(7):
+        origin, config = sampler.suggest(index, random_trials=3)
+        sampler.add(f"resnet-{index:04d}", config)
+        origins.append(origin)
+    assert origins == ["reference", "random", "random", "random", "tpe", "tpe", "tpe"]
+    assert Sampler(SPACES["resnet"], 5).suggest(0, 3) == ("reference", dict(SPACES["resnet"].reference))
+
+
+def test_a_replayed_sampler_suggests_as_if_never_interrupted() -> None:
+    sampler, told = live(seed=7, trials=15)
+    again = Sampler(SPACES["resnet"], 7)
+    for method, arguments in told:
+        getattr(again, method)(*arguments)
+    for index in range(15, 20):
+        origin, config = sampler.suggest(index, 4)
+        assert origin == "tpe"
+        assert again.suggest(index, 4) == (origin, config)
+        for one in (sampler, again):
+            one.add(f"resnet-{index:04d}", config)
+
+
+def test_asking_twice_changes_nothing() -> None:
+    sampler, _ = live(seed=1, trials=8)
+    assert sampler.suggest(8, 4) == sampler.suggest(8, 4)
+
+
+def test_equal_seeds_agree_and_different_seeds_do_not() -> None:
+    first, second, other = (live(seed, trials=9)[0].suggest(9, 4) for seed in (2, 2, 3))
+    assert first == second
+    assert first != other
+
+
+def test_tpe_learns_from_what_it_is_told() -> None:
+    """With scores that reward a high weight decay alone, TPE must go there; at random the mean is 0.5."""
+    sampler, space = Sampler(SPACES["resnet"], 0), SPACES["resnet"]
+    low, high = math.log(1e-5), math.log(1e-1)
+    places = []
+    for index in range(60):
+        origin, config = sampler.suggest(index, random_trials=20)
+        place = (math.log(config["weight_decay"]) - low) / (high - low)
+        key = f"{space.name}-{index:04d}"
+        sampler.add(key, config)
+        sampler.tell(key, "finished", place)
+        places += [place] if origin == "tpe" else []
+    assert np.mean(places[-20:]) > 0.8
+
+
+def test_tpe_learns_to_keep_away_from_what_diverges() -> None:
+    sampler = Sampler(SPACES["resnet"], 0)
+    bad = 0
+    for index in range(60):
+        origin, config = sampler.suggest(index, random_trials=20)
+        key, diverges = f"resnet-{index:04d}", config["width"] == 32
+        sampler.add(key, config)
+        sampler.tell(key, "diverged" if diverges else "finished", None if diverges else 0.5)
+        bad += diverges and origin == "tpe" and index >= 40
+    assert bad <= 2  # a third of 20 at random
+
+
+@pytest.mark.parametrize(
+    ("distribution", "middle"),
+    [
+        (FloatDistribution(1e-4, 1.0, log=True), 1e-2),
+        (FloatDistribution(2.0, 4.0), 3.0),
+        (IntDistribution(1, 3), 2),
+        (IntDistribution(1, 64, log=True), 8),
+    ],
+)
+def test_draws_are_uniform_on_the_scale_of_the_range(
+    distribution: FloatDistribution | IntDistribution, middle: float
+) -> None:
+    generator = np.random.default_rng(0)
+    draws = np.array([_draw_one(distribution, generator) for _ in range(4000)])
+    assert draws.min() >= distribution.low
+    assert draws.max() <= distribution.high
+    below, above = (draws < middle).mean(), (draws > middle).mean()
+    assert abs(below - above) < 0.08
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(1, 0), (2, 0), (24, 12), (25, 12), (101, 50)])
+def test_half_of_the_trials_besides_the_reference_are_random(trials: int, expected: int) -> None:
+    assert random_arm(trials) == expected
+
+
+def test_a_seed_depends_on_every_part() -> None:
+    seeds = {seed_of(0, "resnet-0001"), seed_of(1, "resnet-0001"), seed_of(0, "resnet-0002"), seed_of("0", "final", 1)}
+    assert len(seeds) == 4
+    assert all(0 <= seed < 2**31 for seed in seeds)
