@@ -8,30 +8,21 @@ was killed knows exactly what an uninterrupted one would know.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from analysis.events import Event
-from study import final
 from study.asha import Decision
+from study.final import winners
+from study.job import Job, OpenTest
 from study.log import Log
 from study.plan import Plan
 from study.sampler import seed_of
 from study.space import Space
 from study.state import Run, State
-from study.trial import Job
 
 MAX_LOSSES: Final = 3  # dead workers that one run may cost before it counts as failed
 SAME_FAILURES: Final = 5  # equal failures in a row that end the study
-
-
-@dataclass(frozen=True)
-class OpenTest:
-    """Open the test split for these final runs, once. `folder` holds a folder for each of them."""
-
-    finals: tuple[str, ...]
-    folder: Path
 
 
 Next = Job | OpenTest | Literal["wait", "done"]
@@ -143,10 +134,10 @@ class Engine:
 
     def _choose(self, space: str) -> None:
         """Note the winners of a space, unless the log has the same ones."""
-        winners = final.winners(self.state.of_kind("trial", space), self.plan.final_configs)
-        if self.state.chosen.get(space, ()) == tuple(run.key for run in winners):
+        best = winners(self.state.of_kind("trial", space), self.plan.final_configs)
+        if self.state.chosen.get(space, ()) == tuple(run.key for run in best):
             return
-        for rank, run in enumerate(winners, 1):
+        for rank, run in enumerate(best, 1):
             fields = {"space": space, "rank": rank, "trial": run.key}
             self._record({"event": "final_chosen", **fields, "score": run.score, "epochs_trained": run.epochs})
 
@@ -155,8 +146,8 @@ class Engine:
         return [
             self.state.add_final(trial, seed)
             for seed in range(1, self.plan.final_seeds + 1)
-            for winners in self.state.chosen.values()
-            for trial in winners
+            for chosen in self.state.chosen.values()
+            for trial in chosen
         ]
 
     def _job(self, run: Run) -> Job:

@@ -1,6 +1,6 @@
 """Train one configuration: plain PyTorch, no Ray. Build, loop over epochs, hand back rows, save and restore.
 
-A search trial and a final run are the same thing with another seed and another folder; `Job` says which.
+A search trial and a final run are the same thing with another seed and another folder; the `Job` says which.
 """
 
 import json
@@ -22,26 +22,11 @@ from torch.nn import functional as F
 import models
 from analysis.events import Event
 from data_utils.batches import Batches
+from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
 from study.space import Config
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a slot is asked to train. `kind` is `trial` or `final`; `logged_epochs` are already in the log."""
-
-    kind: str
-    key: str
-    network: str
-    architecture: tuple[str, ...]
-    config: Mapping[str, Any]
-    seed: int
-    max_epochs: int
-    rungs: tuple[int, ...]
-    folder: Path
-    logged_epochs: int
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ A Tune trial is one job: a trial, a final run, or the test split.
 import logging
 import os
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 # Set before Ray is imported: it reads some of them at import.
 QUIET: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the coming default; without it Ray warns
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the event log replaces CSV, JSON and TensorBoard
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # study/run.py handles signals
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -29,63 +27,58 @@ for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
-import torch  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
+from ray.util.metrics import Gauge  # noqa: E402
 
-from analysis.events import Event  # noqa: E402
-from data_utils.batches import Batches  # noqa: E402
+from analysis.events import STATES, Event  # noqa: E402
 from data_utils.images import Images  # noqa: E402
 from data_utils.splits import SearchData  # noqa: E402
-from study import final  # noqa: E402
-from study.engine import Engine, OpenTest  # noqa: E402
+from study.board import Board  # noqa: E402
+from study.engine import Engine  # noqa: E402
+from study.job import OpenTest  # noqa: E402
 from study.plan import Plan, PlanError  # noqa: E402
-from study.trial import Job, TrialData, train  # noqa: E402
-
-REPORT_SECONDS: Final = 2.0  # a worker reports at rungs, and after so long between them
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
-    """One slot. It lives through the study, loads the data once and trains one job after another."""
+    """One slot. It lives through the study and does one job after another."""
 
-    def setup(self, config: dict[str, Any], data: SearchData, test: list[Any], classes: int, cpus: int) -> None:
-        """Load the data onto the device and begin the first job."""
-        torch.set_num_threads(cpus)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._statistics = data.channel_statistics()
-        train_split, validation = self._load(data.train), self._load(data.validation)
-        self._data = TrialData(train_split, validation, classes)
-        self._test = test
-        self._begin(config["job"])
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What a slot needs."""
+        return tune.PlacementGroupFactory([config["resources"]])
+
+    def setup(self, config: dict[str, Any], data: SearchData, test: list[Any], classes: int) -> None:
+        """Load the data and begin the first job."""
+        from study.slot import Slot  # here: torch, which the driver does without
+
+        self._slot = Slot(data, lambda: ray.get(test[0]), classes, int(config["resources"]["CPU"]))
+        self._slot.begin(config["job"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another job in the same process."""
-        self._facts.close()
-        self._begin(new_config["job"])
+        self._slot.begin(new_config["job"])
         return True
 
     def step(self) -> dict[str, Any]:
-        """Go on with the job up to its next rung, its end, or a report that is due."""
-        facts: list[Event] = []
-        begun = time.monotonic()
-        for fact in self._facts:
-            facts.append(fact)
-            if fact.get("epoch") in self._pauses or time.monotonic() - begun > REPORT_SECONDS:
-                break
-        return {"facts": facts}
+        """Go on with the job for a while."""
+        return {"facts": self._slot.facts()}
 
-    def _begin(self, job: Job | OpenTest) -> None:
-        self._pauses = (*job.rungs, job.max_epochs) if isinstance(job, Job) else ()
-        self._facts: Any = train(job, self._data, self._device) if isinstance(job, Job) else self._open_test(job)
 
-    def _open_test(self, job: OpenTest) -> Iterator[Event]:
-        test = self._load(ray.get(self._test[0]))
-        # All results at once: half of them would look like the whole.
-        yield from list(final.test(job.folder, job.finals, test, self._device))
+def _hide(trainable: type[Worker], *methods: str) -> None:
+    """Keep Tune's own calls out of the dashboard's task table, where they would bury the trials."""
+    for name in methods:
+        inherited = getattr(trainable, name)
 
-    def _load(self, split: Images) -> Batches:
-        return Batches(split, *self._statistics, self._device)
+        def call(self: Worker, *arguments: Any, _inherited: Any = inherited, **named: Any) -> Any:
+            return _inherited(self, *arguments, **named)
+
+        call.__name__ = name
+        setattr(trainable, name, ray.method(enable_task_events=False)(call))
+
+
+_hide(Worker, "train", "save", "restore", "reset", "stop", "get_auto_filled_metrics")
 
 
 class Driver:
@@ -120,6 +113,8 @@ class Jobs(Searcher):  # type: ignore[misc]
         super().__init__(metric="facts", mode="max")
         self._driver = driver
         self._test = (test_images, test_sha256)
+        plan = driver.engine.plan
+        self._resources = {"CPU": plan.cpus_per_trial, "GPU": plan.gpus_per_trial or 0}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a job for a free slot, None to be asked again, or that there are none left."""
@@ -131,7 +126,7 @@ class Jobs(Searcher):  # type: ignore[misc]
             if job == "wait":
                 return None
             if job != "done":
-                return {"job": job}
+                return {"job": job, "resources": self._resources}
         return str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -191,10 +186,64 @@ class Stop(tune.Stopper):  # type: ignore[misc]
         return self._driver.engine.stopped is not None
 
 
+class ShowJobs(tune.Callback):  # type: ignore[misc]
+    """Show each job under its key in the dashboard's task table, running while it runs.
+
+    Workers live on from job to job, and the name of an actor cannot change. So one tiny actor has a method call for
+    each job, named by its key. It is cosmetic: whatever happens to it does not touch the study.
+    """
+
+    def __init__(self) -> None:
+        self._board: Any = None
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Begin the line of a job."""
+        if self._board is None:  # after the first worker, which shall not wait for it
+            self._board = ray.remote(Board).options(num_cpus=0).remote()
+        key = _name(trial)
+        self._board.job.options(name=key).remote(key)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """End the line of a job."""
+        if self._board is not None:
+            self._board.end.options(enable_task_events=False).remote(_name(trial))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """End the line of a job whose worker died."""
+        self.on_trial_complete(iteration, trials, trial)
+
+
+class Metrics:
+    """The study's numbers on Ray's metrics endpoint, as `ray_archstudy_...`, by space."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._trials = Gauge("archstudy_trials", "Trials by state.", tag_keys=("space", "state"))
+        self._epochs = Gauge("archstudy_epochs", "Epochs trained, final runs included.", tag_keys=("space",))
+        self._best = Gauge("archstudy_best_score", "Best score at full length.", tag_keys=("space",))
+
+    def __call__(self, event: Event) -> None:
+        """Bring the numbers up to date."""
+        if event["event"] in ("started", "ended", "final_ended", "epoch"):
+            for space in self._engine.plan.spaces:
+                self._export(space)
+
+    def _export(self, space: str) -> None:
+        trials = self._engine.state.of_kind("trial", space)
+        for state in STATES:
+            self._trials.set(sum(run.state == state for run in trials), {"space": space, "state": state})
+        every = trials + self._engine.state.of_kind("final", space)
+        self._epochs.set(sum(run.epochs for run in every), {"space": space})
+        full = [run.score for run in trials if run.state == "finished" and run.score is not None]
+        if full:
+            self._best.set(max(full), {"space": space})
+
+
 def start(address: str | None) -> dict[str, float]:
     """Start Ray on this machine, or join the cluster at `address`; return its resources."""
-    local: dict[str, Any] = {"include_dashboard": True, "dashboard_host": "127.0.0.1"} if address is None else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    # The dashboard is not asked for but let be: where it cannot start, the study goes on without.
+    local = {"dashboard_host": "127.0.0.1"} if address is None else {}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **local)
     resources: dict[str, float] = ray.cluster_resources()
     return resources
 
@@ -237,13 +286,11 @@ def dashboard() -> str | None:
 def execute(engine: Engine, data: SearchData, test: Images, classes: int, slots: int) -> None:
     """Run the study until the engine has nothing more to do or was stopped. Raises what went wrong in the driver."""
     driver = Driver(engine)
-    trainable = tune.with_parameters(
-        Worker, data=data, test=[ray.put(test)], classes=classes, cpus=engine.plan.cpus_per_trial
-    )
-    resources = {"cpu": engine.plan.cpus_per_trial, "gpu": engine.plan.gpus_per_trial or 0}
+    trainable = tune.with_parameters(Worker, data=data, test=[ray.put(test)], classes=classes)
+    engine.watchers.append(Metrics(engine))
     with tempfile.TemporaryDirectory(prefix="archstudy-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(trainable, resources),
+            trainable,
             tune_config=tune.TuneConfig(
                 search_alg=Jobs(driver, len(test), test.sha256()),
                 scheduler=Decisions(driver, slots),
@@ -258,6 +305,7 @@ def execute(engine: Engine, data: SearchData, test: Images, classes: int, slots:
                 storage_path=scratch,
                 stop=Stop(driver),
                 verbose=0,
+                callbacks=[ShowJobs()],
                 # A trial keeps its own checkpoint; Tune's save at the end of a job would fail and cost the worker.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
@@ -269,8 +317,7 @@ def execute(engine: Engine, data: SearchData, test: Images, classes: int, slots:
 
 
 def _name(trial: Any) -> str:
-    job = trial.config["job"]
-    return job.key if isinstance(job, Job) else "test-split"
+    return str(trial.config["job"].key)
 
 
 def stop() -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from analysis.events import Event, read_events
-from study.engine import MAX_LOSSES, SAME_FAILURES, Engine, OpenTest
+from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
+from study.job import Job, OpenTest
 from study.log import Log
 from study.plan import Plan
 from study.space import Space
 from study.spaces import SPACES
-from study.trial import Job
 
 PLACE = {"from_epoch": 0, "parameters": 1, "device": "cpu", "node": "n", "worker": 1}
 

@@ -1,0 +1,52 @@
+"""One slot: loads the data onto its device once and does one job after another. Plain PyTorch, no Ray."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import torch
+
+from analysis.events import Event
+from data_utils.batches import Batches
+from data_utils.images import Images
+from data_utils.splits import SearchData
+from study import test_split
+from study.job import Job, OpenTest
+from study.trial import TrialData, train
+
+REPORT_SECONDS: Final = 2.0  # facts are handed over at rungs, and after so long between them
+
+
+class Slot:
+    """The place of a worker. `test` gives the test split when a job opens it, and not before."""
+
+    def __init__(self, data: SearchData, test: Callable[[], Images], classes: int, cpus: int) -> None:
+        torch.set_num_threads(cpus)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._statistics = data.channel_statistics()
+        self._data = TrialData(self._load(data.train), self._load(data.validation), classes)
+        self._test = test
+        self._facts: Iterator[Event] = iter(())
+
+    def begin(self, job: Job | OpenTest) -> None:
+        """Leave the job at hand for another one."""
+        self._pauses = (*job.rungs, job.max_epochs) if isinstance(job, Job) else ()
+        self._facts = train(job, self._data, self._device) if isinstance(job, Job) else self._examine(job)
+
+    def facts(self) -> list[Event]:
+        """Go on with the job up to its next rung, its end, or a report that is due; return what happened."""
+        facts: list[Event] = []
+        begun = time.monotonic()
+        for fact in self._facts:
+            facts.append(fact)
+            if fact.get("epoch") in self._pauses or time.monotonic() - begun > REPORT_SECONDS:
+                break
+        return facts
+
+    def _examine(self, job: OpenTest) -> Iterator[Event]:
+        test = self._load(self._test())
+        # All results at once: half of them would look like the whole.
+        yield from list(test_split.examine(job.folder, job.finals, test, self._device))
+
+    def _load(self, split: Images) -> Batches:
+        return Batches(split, *self._statistics, self._device)

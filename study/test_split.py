@@ -1,0 +1,68 @@
+"""What the test split, opened once, says of the retrained winners."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import models
+from analysis.events import Event
+from data_utils.batches import Batches
+from study.trial import predict
+
+SHOWN_IMAGES: Final = 200  # test images kept for the report: the most confident mistakes first
+
+
+def examine(folder: Path, finals: Sequence[str], test_split: Batches, device: torch.device) -> Iterator[Event]:
+    """Give a `final_tested` event for each final run; keep its predictions, and test images for the report."""
+    probabilities: list[np.ndarray] = []
+    for key in finals:
+        logits = predict(load_network(folder / key, device), test_split).float()  # (N, classes)
+        loss = F.cross_entropy(logits, test_split.labels).item()
+        score = (logits.argmax(dim=1) == test_split.labels).float().mean().item()
+        probabilities.append(_keep_predictions(folder / key, logits, test_split.labels))
+        numbers = {"test_loss": loss, "test_score": score, "images": len(test_split)}
+        yield {"event": "final_tested", "final": key, **numbers}
+    _keep_images(folder, probabilities, test_split)
+
+
+def load_network(folder: Path, device: torch.device) -> nn.Module:
+    """Return the network that `Trial.keep_model` wrote to `folder`, with its weights."""
+    arguments = json.loads((folder / "model.json").read_text())
+    network = models.build(**{**arguments, "image_size": tuple(arguments["image_size"])})
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.to(device=device, memory_format=torch.channels_last)
+
+
+def _keep_predictions(folder: Path, logits: Tensor, labels: Tensor) -> np.ndarray:
+    probability = logits.softmax(dim=1).cpu().numpy().astype(np.float32)
+    _save_arrays(folder / "predictions.npz", label=labels.cpu().numpy(), probability=probability)
+    return probability
+
+
+def _keep_images(folder: Path, probabilities: list[np.ndarray], test_split: Batches) -> None:
+    """Keep the images with the most confident mistakes of any run, filled up with others in a fixed random order."""
+    labels = test_split.labels.cpu().numpy()
+    mistaken = np.zeros(len(labels))
+    for probability in probabilities:
+        wrong = probability.argmax(axis=1) != labels
+        mistaken = np.maximum(mistaken, np.where(wrong, probability.max(axis=1), 0.0))
+    shuffled = np.random.default_rng(0).permutation(len(labels))
+    order = shuffled[np.argsort(-mistaken[shuffled], kind="stable")]
+    # Half are kept for mistakes, so that right answers can be shown beside them.
+    mistakes = order[: SHOWN_IMAGES // 2]
+    index = np.concatenate([mistakes, np.setdiff1d(shuffled, mistakes, assume_unique=True)])[:SHOWN_IMAGES]
+    chosen = test_split.images[torch.from_numpy(index).to(test_split.images.device)]
+    _save_arrays(folder / "test_images.npz", index=index, image=chosen.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez_compressed(temporary, **arrays)
+    temporary.rename(path)

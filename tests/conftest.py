@@ -1,0 +1,42 @@
+"""What several test files need: the real digits, cut small where a test trains."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data_utils.batches import Batches
+from data_utils.datasets import load
+from data_utils.splits import SearchData, split
+from study.trial import TrialData
+
+os.environ.setdefault("MPLBACKEND", "agg")
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def digits() -> SearchData:
+    """The digits' training and validation split."""
+    return split(load("digits", Path("unused")).train, seed=0)
+
+
+@pytest.fixture(scope="session")
+def trial_data(digits: SearchData) -> TrialData:
+    """256 training and 64 validation images, ready to train on."""
+    mean, deviation = digits.channel_statistics()
+    parts = [part.take(np.arange(count)) for part, count in ((digits.train, 256), (digits.validation, 64))]
+    train, validation = (Batches(part, mean, deviation, CPU) for part in parts)
+    return TrialData(train, validation, num_classes=10)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Train on one core, as a slot does: the same on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,200 @@
+"""One trial on real digits: it learns, resumes exactly, ends in order on bad luck, and uses every hyperparameter."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from analysis.events import Event
+from data_utils.splits import SearchData
+from study import test_split
+from study.job import Job
+from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
+from study.sampler import Sampler
+from study.space import Config
+from study.spaces import SPACES
+from study.trial import Trial, TrialData, evaluate, train
+from tests.conftest import CPU
+
+SMALL = {"width": 8, "blocks": 1, "batch_size": 32}
+
+
+def job(folder: Path, space: str = "resnet", *, max_epochs: int = 4, **config: Any) -> Job:
+    """A job of the reference setting, made small, with changes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = {**SPACES[space].reference, **SMALL, **config}
+    architecture = tuple(parameter.name for parameter in SPACES[space].architecture)
+    return Job("trial", "t", SPACES[space].network, architecture, chosen, 1, max_epochs, (1, 3), folder, 0)
+
+
+def curve(events: list[Event]) -> list[tuple[float, ...]]:
+    """What was learned, without what the clock says."""
+    names = ("epoch", "train_loss", "train_score", "val_loss", "val_score", "lr")
+    return [tuple(event[name] for name in names) for event in events if event["event"] == "epoch"]
+
+
+def test_it_learns_the_digits(tmp_path: Path, trial_data: TrialData) -> None:
+    events = list(train(job(tmp_path, max_epochs=8, schedule="one_cycle"), trial_data, CPU))
+    assert [event["event"] for event in events] == ["started"] + ["epoch"] * 8
+    rows = curve(events)
+    assert [row[0] for row in rows] == list(range(1, 9))
+    assert rows[-1][1] < 0.5 * rows[0][1]
+    assert rows[-1][4] > 0.8  # ten classes: chance is 0.1
+    assert events[0]["parameters"] == 77858
+
+
+def test_equal_seeds_give_equal_rows_and_different_seeds_do_not(tmp_path: Path, trial_data: TrialData) -> None:
+    curves = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        asked = replace(job(tmp_path / name, max_epochs=2), seed=seed)
+        curves.append(curve(list(train(asked, trial_data, CPU))))
+    assert curves[0] == curves[1]
+    assert curves[0] != curves[2]
+
+
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_resumed_trial_goes_on_exactly(tmp_path: Path, trial_data: TrialData, stop_after: int) -> None:
+    settings = {"optimizer": "sgd", "schedule": "cosine"}
+    whole = curve(list(train(job(tmp_path / "whole", **settings), trial_data, CPU)))
+    asked = job(tmp_path / "cut", **settings)
+    first = Trial(asked, trial_data, CPU)
+    for _ in range(stop_after):
+        first.train_epoch()
+    first.save()
+    torch.rand(7)  # another trial used the global generator meanwhile
+    events = list(train(replace(asked, logged_epochs=stop_after), trial_data, CPU))
+    assert events[0]["from_epoch"] == stop_after
+    assert curve(events) == whole[stop_after:]
+
+
+def test_epochs_that_the_log_missed_come_from_the_checkpoint(tmp_path: Path, trial_data: TrialData) -> None:
+    asked = job(tmp_path)
+    trial = Trial(asked, trial_data, CPU)
+    rows = [trial.train_epoch() for _ in range(3)]
+    trial.save()
+    events = list(train(replace(asked, logged_epochs=1), trial_data, CPU))
+    assert [event["epoch"] for event in events[1:]] == [2, 3, 4]
+    assert {key: events[1][key] for key in rows[1]} == rows[1]
+
+
+def test_a_kill_while_saving_leaves_the_old_checkpoint_whole(tmp_path: Path, trial_data: TrialData) -> None:
+    asked = job(tmp_path)
+    trial = Trial(asked, trial_data, CPU)
+    trial.train_epoch()
+    trial.save()
+    (tmp_path / "last.tmp").write_bytes(b"half a checkpoint")
+    assert Trial(asked, trial_data, CPU).epoch == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(tmp_path: Path, trial_data: TrialData) -> None:
+    events = list(train(job(tmp_path, space="plain", sgd_lr=1e30, momentum=0.9), trial_data, CPU))
+    assert events[-1]["event"] == "ended"
+    assert events[-1]["state"] == "diverged"
+    assert "in epoch 1" in events[-1]["error"]
+    assert curve(events) == []
+
+
+def test_an_error_ends_the_trial_with_one_line_and_leaves_the_traceback_in_its_log(
+    tmp_path: Path, trial_data: TrialData
+) -> None:
+    events = list(train(job(tmp_path, optimizer="adam"), trial_data, CPU))
+    assert events == [{"event": "ended", "state": "failed", "error": "KeyError: 'adam'"}]
+    assert "Traceback" in (tmp_path / "trial.log").read_text()
+
+
+def test_a_hyperparameter_that_nothing_reads_fails_the_trial(tmp_path: Path, trial_data: TrialData) -> None:
+    [ended] = train(job(tmp_path, dropout_of_thought=0.5), trial_data, CPU)
+    assert ended["state"] == "failed"
+    assert "dropout_of_thought" in ended["error"]
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_configuration_that_a_space_offers_builds_and_learns(
+    tmp_path: Path, trial_data: TrialData, space: str
+) -> None:
+    sampler = Sampler(SPACES[space], seed=0)
+    for index in range(8):
+        _, config = sampler.suggest(index, random_trials=8)
+        small = replace(job(tmp_path / str(index), space, max_epochs=1), config={**config, "width": 8})
+        events = list(train(small, trial_data, CPU))
+        assert [event["event"] for event in events] in (["started", "epoch"], ["started", "ended"])
+        assert events[-1].get("state") in (None, "diverged")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"width": 8}, {"width": 16}),
+        ({"blocks": 1}, {"blocks": 2}),
+        ({"optimizer": "sgd"}, {"optimizer": "adamw", "adamw_lr": 1e-3}),
+        ({"sgd_lr": 0.01}, {"sgd_lr": 0.2}),
+        ({"momentum": 0.5}, {"momentum": 0.95}),
+        ({"weight_decay": 1e-5}, {"weight_decay": 0.1}),
+        ({"batch_size": 32}, {"batch_size": 64}),
+        ({"schedule": "constant"}, {"schedule": "one_cycle"}),
+        ({"label_smoothing": 0.0}, {"label_smoothing": 0.2}),
+        ({"optimizer": "adamw", "adamw_lr": 1e-3}, {"optimizer": "adamw", "adamw_lr": 1e-2}),
+    ],
+    ids=lambda change: "-".join(f"{name}={value}" for name, value in change.items()),
+)
+def test_every_hyperparameter_changes_the_training(
+    tmp_path: Path, trial_data: TrialData, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    losses = []
+    for name, change in (("before", before), ("after", after)):
+        asked = job(tmp_path / name, max_epochs=1, **change)
+        dropped = {"sgd_lr", "momentum"} if asked.config["optimizer"] == "adamw" else set()
+        asked = replace(asked, config={key: value for key, value in asked.config.items() if key not in dropped})
+        events = list(train(asked, trial_data, CPU))
+        losses.append(events[-1]["train_loss"])
+    assert losses[0] != losses[1]
+
+
+def test_the_list_of_changes_above_names_every_hyperparameter() -> None:
+    mark = next(m for m in test_every_hyperparameter_changes_the_training.pytestmark if m.name == "parametrize")  # type: ignore[attr-defined]
+    named = {name for before, after in mark.args[1] for name in {**before, **after}}
+    assert named == {parameter.name for space in SPACES.values() for parameter in space.parameters}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_stay_within_the_peak_and_only_constant_does_not_fall(name: str) -> None:
+    config = Config({**SPACES["resnet"].reference, "schedule": name})
+    made = optimizer(config, torch.nn.Linear(1, 1))
+    planned, rates = schedule(config, made, steps=100), []
+    for _ in range(100):
+        rates.append(learning_rate(made))
+        made.step()
+        planned.step()
+    assert max(rates) <= config["sgd_lr"] * (1 + 1e-12)
+    assert rates[99] == pytest.approx(config["sgd_lr"] if name == "constant" else 0.0, abs=1e-3)
+    assert (rates[0] == config["sgd_lr"]) == (name != "one_cycle")
+
+
+def test_the_mean_loss_is_over_every_image_and_the_score_is_accuracy(trial_data: TrialData) -> None:
+    class Constant(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([3.0] + [0.0] * 9).expand(len(images), 10)
+
+    loss, score = evaluate(Constant(), trial_data.validation)
+    share = (trial_data.validation.labels == 0).float().mean().item()
+    log_sum = math.log(math.exp(3) + 9)
+    assert score == pytest.approx(share)
+    assert loss == pytest.approx(log_sum - 3 * share, rel=1e-5)
+
+
+def test_a_final_run_keeps_a_model_that_gives_the_same_answers(
+    tmp_path: Path, trial_data: TrialData, digits: SearchData
+) -> None:
+    asked = replace(job(tmp_path / "t-seed1", max_epochs=2), kind="final")
+    events = list(train(asked, trial_data, CPU))
+    network = test_split.load_network(asked.folder, CPU)
+    assert evaluate(network, trial_data.validation)[1] == events[-1]["val_score"]
+    assert json.loads((asked.folder / "model.json").read_text())["width"] == 8
+    [tested] = test_split.examine(tmp_path, ["t-seed1"], trial_data.validation, CPU)
+    assert tested["test_score"] == pytest.approx(events[-1]["val_score"])
+    assert tested["test_loss"] == pytest.approx(events[-1]["val_loss"], rel=1e-4)
+    assert tested["images"] == 64
