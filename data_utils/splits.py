@@ -5,7 +5,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from data_utils.images import Images
 
@@ -40,6 +39,8 @@ def stratified(
 
     Raises `ValueError` for a class with fewer than 2 images.
     """
+    from sklearn.model_selection import train_test_split  # here: a worker gets its splits made
+
     classes, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
         raise ValueError(

@@ -8,6 +8,7 @@ was killed knows exactly what an uninterrupted one would know.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -247,9 +248,13 @@ class Engine:
         return events
 
     def _judge(self, run: Run, epoch: int, score: float) -> Decision | None:
+        """Have ASHA decide. The reference setting is compared but never stopped: tuning is measured against it."""
         if run.kind == "final" or epoch in run.judged:
             return None
-        return self.state.asha[run.space].judge(run.key, epoch, score)
+        decision = self.state.asha[run.space].judge(run.key, epoch, score)
+        if decision is not None and run.origin == "reference":
+            return replace(decision, action="continue")
+        return decision
 
     def _end(self, run: Run, state: str, error: str | None) -> None:
         self._record(self._ended(run, state, error))

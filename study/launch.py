@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,10 +83,11 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
 
     with _signals(console) as interruption:
         console.print("Starting Ray ...", highlight=False)
-        resources = tune.start(study.plan.address)
+        tune.start(study.plan.address)
         try:
-            plan, slots = tune.place(study.plan)
-            engine = _open(replace(study, plan=plan), slots, resources)
+            nodes = tune.nodes()
+            plan, slots = planning.place(study.plan, nodes)
+            engine = _open(replace(study, plan=plan), slots, nodes)
             interruption.engine = engine
             _run(engine, study, slots, console)
         finally:
@@ -97,7 +98,7 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
     return outcome
 
 
-def _open(study: Study, slots: int, resources: Mapping[str, float]) -> "Engine":
+def _open(study: Study, slots: int, nodes: Sequence[Mapping[str, float]]) -> "Engine":
     """Make the run folder, unless it is there, and open its log."""
     from study.engine import Engine
     from study.log import Log
@@ -105,7 +106,7 @@ def _open(study: Study, slots: int, resources: Mapping[str, float]) -> "Engine":
     plan = study.plan
     trials = plan.trials
     if study.content is None:
-        hardware = planning.hardware(resources)
+        hardware = planning.hardware(nodes)
         planning.write_study(plan, planning.describe(plan, study.spaces, study.dataset, study.data, hardware))
     else:  # the random arm and the rest of the design stay as they were planned
         plan = replace(plan, trials=study.content["trials"])

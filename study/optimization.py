@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from study.space import Config
+from study.config import Config
 
 WARM_UP: Final = 0.3  # share of the steps in which one_cycle rises, as in Smith & Topin 2018 (arXiv 1708.07120)
 

@@ -2,12 +2,13 @@
 
 import difflib
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -40,8 +41,8 @@ class Plan:
     spaces: tuple[str, ...]
     dataset: str = "digits"
     data_dir: Path = Path("data")
-    trials: int = 24
-    max_epochs: int = 18
+    trials: int = 20
+    max_epochs: int = 20
     name: str = ""
     runs: Path = Path("runs")
     seed: int = 0
@@ -49,7 +50,7 @@ class Plan:
     gpus_per_trial: float | None = None
     time_budget: float | None = None
     final_configs: int = 1
-    final_seeds: int = 5
+    final_seeds: int = 4
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 
@@ -66,7 +67,7 @@ class Plan:
     @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which ASHA decides."""
-        grace = max(1, self.max_epochs // self.reduction_factor**2)  # two rungs: a ninth and a third of the length
+        grace = math.ceil(self.max_epochs / self.reduction_factor**2)  # two rungs: a ninth and a third of the length
         return rungs(self.max_epochs, self.reduction_factor, grace)
 
     @property
@@ -155,6 +156,34 @@ def _whole_or_share(gpus: float) -> bool:
     return 0 <= gpus <= 1 or (gpus > 1 and float(gpus).is_integer())
 
 
+def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> tuple[Plan, int]:
+    """Return the plan with its GPUs per trial settled, and how many slots `nodes` (resources by name) have for it.
+
+    Raises `PlanError` where not a single trial fits on any node.
+    """
+    gpus = plan.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
+    slots = sum(_slots_of(node, plan.cpus_per_trial, gpus) for node in nodes)
+    if slots == 0:
+        there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        raise PlanError(
+            f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs, but no node has them: there are {there}. "
+            f"Lower --cpus-per-trial or --gpus-per-trial."
+        )
+    return replace(plan, gpus_per_trial=gpus), slots
+
+
+def _slots_of(node: Mapping[str, float], cpus: int, gpus: float) -> int:
+    by_cpu = int(node.get("CPU", 0) // cpus)
+    if gpus == 0:
+        return by_cpu
+    available = node.get("GPU", 0)
+    # A share lies on one GPU: 0.4 fits twice on each, whatever their number.
+    by_gpu = int(available) * int(1 / gpus + 1e-9) if gpus < 1 else int(available // gpus)
+    return min(by_cpu, by_gpu)
+
+
 def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: SearchData, hardware: Json) -> Json:
     """Return the content of study.json: the plan and all that a reader or a resume needs to know of it."""
     splits = {"train": data.train, "validation": data.validation, "test": dataset.test}
@@ -231,17 +260,18 @@ def check_unchanged(content: Json, spaces: Mapping[str, Space], dataset: Dataset
             )
 
 
-def hardware(resources: Mapping[str, float]) -> Json:
-    """What the trials run on: this machine, and the resources that Ray has, accelerators by type."""
+def hardware(nodes: Sequence[Mapping[str, float]]) -> Json:
+    """What the trials run on: this machine, and the resources of all nodes, accelerators by type."""
+    types = {key.split(":", 1)[1] for node in nodes for key in node if key.startswith("accelerator_type:")}
     return {
-        "machine": platform.machine(),
         "system": platform.platform(),
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "ray_cpus": resources.get("CPU", 0),
-        "ray_gpus": resources.get("GPU", 0),
-        "accelerators": sorted(key.split(":", 1)[1] for key in resources if key.startswith("accelerator_type:")),
+        "nodes": len(nodes),
+        "slots_cpus": sum(node.get("CPU", 0) for node in nodes),
+        "slots_gpus": sum(node.get("GPU", 0) for node in nodes),
+        "accelerators": sorted(types),
     }
 
 

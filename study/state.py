@@ -19,7 +19,7 @@ Kind = Literal["trial", "final"]
 class Run:
     """A trial or a final run. Besides the states of the log, `waiting`: suggested and not started yet.
 
-    `trial` is the trial whose configuration a final run retrains, and a trial's own key. `judged` holds the rungs
+    `origin` is of trials alone. `trial` is the trial whose configuration a final run retrains, and a trial's own key. `judged` holds the rungs
     passed, `to_stop` that the last one said stop, `losses` counts dead workers.
     """
 
@@ -29,6 +29,7 @@ class Run:
     trial: str
     config: Mapping[str, Any]
     seed: int
+    origin: str = ""
     state: str = "waiting"
     attempts: int = 0
     losses: int = 0
@@ -81,7 +82,7 @@ class State:
 
     def _suggested(self, event: Event) -> None:
         key, space, config = event["trial"], event["space"], event["config"]
-        self.runs[key] = Run("trial", key, space, key, config, event["seed"])
+        self.runs[key] = Run("trial", key, space, key, config, event["seed"], event["origin"])
         self.samplers[space].add(key, config)
 
     def _started(self, event: Event) -> None:

@@ -24,7 +24,7 @@ from analysis.events import Event
 from data_utils.batches import Batches
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
-from study.space import Config
+from study.config import Config
 
 Row = dict[str, Any]
 

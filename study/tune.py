@@ -5,12 +5,13 @@ trainable that trains. Tune keeps no state that matters: each launch is a fresh 
 A Tune trial is one job: a trial, a final run, or the test split.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 # Set before Ray is imported: it reads some of them at import.
 QUIET: Final[Mapping[str, str]] = {
@@ -33,12 +34,13 @@ from ray.tune.search import Searcher  # noqa: E402
 from ray.util.metrics import Gauge  # noqa: E402
 
 from analysis.events import STATES, Event  # noqa: E402
-from data_utils.images import Images  # noqa: E402
-from data_utils.splits import SearchData  # noqa: E402
 from study.board import Board  # noqa: E402
-from study.engine import Engine  # noqa: E402
 from study.job import OpenTest  # noqa: E402
-from study.plan import Plan, PlanError  # noqa: E402
+
+if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor pandas
+    from data_utils.images import Images
+    from data_utils.splits import SearchData
+    from study.engine import Engine
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
@@ -239,42 +241,16 @@ class Metrics:
             self._best.set(max(full), {"space": space})
 
 
-def start(address: str | None) -> dict[str, float]:
-    """Start Ray on this machine, or join the cluster at `address`; return its resources."""
+def start(address: str | None) -> None:
+    """Start Ray on this machine, or join the cluster at `address`."""
     # The dashboard is not asked for but let be: where it cannot start, the study goes on without.
     local = {"dashboard_host": "127.0.0.1"} if address is None else {}
     ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **local)
-    resources: dict[str, float] = ray.cluster_resources()
-    return resources
 
 
-def place(plan: Plan) -> tuple[Plan, int]:
-    """Return the plan with its GPUs per trial settled, and how many slots the nodes of Ray have for it.
-
-    Raises `PlanError` where not a single trial fits on any node.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = plan.gpus_per_trial
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    slots = sum(_slots_of(node, plan.cpus_per_trial, gpus) for node in nodes)
-    if slots == 0:
-        largest = [f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes]
-        raise PlanError(
-            f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs, but no node has them: there are "
-            f"{'; '.join(largest)}. Lower --cpus-per-trial or --gpus-per-trial."
-        )
-    return replace(plan, gpus_per_trial=gpus), slots
-
-
-def _slots_of(node: Mapping[str, float], cpus: int, gpus: float) -> int:
-    by_cpu = int(node.get("CPU", 0) // cpus)
-    if gpus == 0:
-        return by_cpu
-    available = node.get("GPU", 0)
-    # A share lies on one GPU: 0.4 fits twice on each, whatever their number.
-    by_gpu = int(available) * int(1 / gpus + 1e-9) if gpus < 1 else int(available // gpus)
-    return min(by_cpu, by_gpu)
+def nodes() -> list[Mapping[str, float]]:
+    """Resources of each node of Ray, such as CPU and GPU."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def dashboard() -> str | None:

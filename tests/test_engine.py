@@ -111,6 +111,21 @@ def test_asha_stops_at_its_rungs_and_says_by_which_numbers(tmp_path: Path) -> No
     assert any(event["action"] == "stop" for event in decisions)
 
 
+def test_the_reference_setting_is_compared_but_never_stopped(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    first, second = engine.next_job(), engine.next_job()
+    assert isinstance(first, Job)
+    assert isinstance(second, Job)
+    for job in (second, first):
+        engine.report(job.key, [{"event": "started", **PLACE}])
+    assert engine.report(second.key, [row(1, 0.9)])
+    assert engine.report(first.key, [row(1, 0.1)])
+    assert engine.state.asha["resnet"].scores(1) == {second.key: 0.9, first.key: 0.1}
+    decision = read_events(tmp_path / "s" / "events.jsonl")[0][-1]
+    assert (decision["score"], decision["cutoff"], decision["action"]) == (0.1, 0.9, "continue")
+    engine.close()
+
+
 def test_spaces_get_equal_trials_in_turn_and_final_seeds_pair(tmp_path: Path) -> None:
     engine = make(tmp_path, ("resnet", "plain"))
     done = finish(engine)

@@ -6,7 +6,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from study.sampler import Sampler
-from study.space import Config, Parameter, Space
+from study.config import Config
+from study.space import Parameter, Space
 from study.spaces import SPACES
 
 LR = Parameter("lr", FloatDistribution(1e-3, 1.0, log=True), "nuisance")

@@ -15,7 +15,7 @@ from study import test_split
 from study.job import Job
 from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
 from study.sampler import Sampler
-from study.space import Config
+from study.config import Config
 from study.spaces import SPACES
 from study.trial import Trial, TrialData, evaluate, train
 from tests.conftest import CPU

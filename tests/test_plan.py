@@ -1,0 +1,143 @@
+"""Plans: what is refused before anything starts, what study.json says, and where trials fit."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_utils.datasets import DATASETS, load
+from data_utils.splits import split
+from study import plan as planning
+from study.plan import Plan, PlanError
+from study.spaces import SPACES
+
+
+def check(**changes: Any) -> None:
+    Plan(**{"spaces": ("resnet",), **changes}).check(SPACES, DATASETS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spaces": ()}, "No space is given.*Valid: plain, resnet"),
+        ({"spaces": ("resnett",)}, "Unknown space 'resnett'. Did you mean 'resnet'.* Valid: plain, resnet"),
+        ({"spaces": ("resnet", "resnet")}, "'resnet' is given twice"),
+        ({"dataset": "cifar"}, "Unknown data set 'cifar'. Did you mean 'cifar10'.*cifar10, cifar100, digits"),
+        ({"trials": 0}, "--trials is 0, but must be at least 1"),
+        ({"max_epochs": 1}, "--max-epochs is 1, but must be at least 2.*first rung"),
+        ({"seed": -1}, "--seed is -1"),
+        ({"cpus_per_trial": 0}, "--cpus-per-trial is 0"),
+        ({"gpus_per_trial": -0.5}, "--gpus-per-trial is -0.5.*share between 0 and 1"),
+        ({"gpus_per_trial": 1.5}, "--gpus-per-trial is 1.5"),
+        ({"time_budget": 0.0}, "--time-budget is 0 s.*30m"),
+        ({"final_configs": 0}, "--final-configs is 0"),
+        ({"final_seeds": 0}, "--final-seeds is 0"),
+        ({"name": "a/b"}, "--name is 'a/b'"),
+        ({"name": ".."}, "--name is '..'"),
+    ],
+)
+def test_bad_values_are_named_with_rule_and_remedy(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=message):
+        check(runs=tmp_path / "runs", **changes)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_folder_that_exists_says_how_to_resume_or_rename(tmp_path: Path) -> None:
+    (tmp_path / "resnet-digits").mkdir()
+    with pytest.raises(PlanError, match=rf"--resume {tmp_path}/resnet-digits.*--name NEW_NAME"):
+        check(runs=tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PlanError, match=r"nothing can be written to .*file.*--runs"):
+        check(runs=tmp_path / "file" / "runs")
+
+
+def test_the_default_plan_is_sound(tmp_path: Path) -> None:
+    check(runs=tmp_path)
+    assert Plan(("resnet", "plain")).folder == Path("runs/resnet-plain-digits")
+    assert Plan(("resnet",)).rungs == (3, 9)
+
+
+@pytest.mark.parametrize(("epochs", "rungs"), [(2, (1,)), (3, (1,)), (9, (1, 3)), (20, (3, 9)), (27, (3, 9)), (90, (10, 30))])
+def test_rungs_follow_the_full_length(epochs: int, rungs: tuple[int, ...]) -> None:
+    assert Plan(("resnet",), max_epochs=epochs).rungs == rungs
+
+
+@pytest.mark.parametrize(
+    ("node", "cpus", "gpus", "slots"),
+    [
+        ({"CPU": 2.0}, 1, None, 2),
+        ({"CPU": 7.0}, 2, None, 3),
+        ({"CPU": 16.0, "GPU": 8.0}, 1, None, 8),
+        ({"CPU": 16.0, "GPU": 1.0}, 1, 0.25, 4),
+        ({"CPU": 16.0, "GPU": 2.0}, 1, 0.4, 4),
+        ({"CPU": 16.0, "GPU": 8.0}, 1, 2, 4),
+        ({"CPU": 3.0, "GPU": 8.0}, 1, 1, 3),
+        ({"CPU": 4.0, "GPU": 1.0}, 1, 0, 4),
+    ],
+)
+def test_slots_are_counted_on_the_nodes(node: dict[str, float], cpus: int, gpus: float | None, slots: int) -> None:
+    plan = Plan(("resnet",), cpus_per_trial=cpus, gpus_per_trial=gpus)
+    assert planning.place(plan, [node])[1] == slots
+    assert planning.place(plan, [node, node])[1] == 2 * slots
+
+
+def test_more_than_any_node_has_is_refused_with_what_there_is() -> None:
+    plan = Plan(("resnet",), gpus_per_trial=2)
+    with pytest.raises(PlanError, match="asks for 1 CPUs and 2 GPUs.*there are 4 CPUs and 1 GPUs.*Lower"):
+        planning.place(plan, [{"CPU": 4.0, "GPU": 1.0}])
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> dict[str, Any]:
+    """study.json of a new study, read back."""
+    plan = Plan(("resnet",), runs=tmp_path, gpus_per_trial=0.0)
+    dataset = load("digits", plan.data_dir)
+    data = split(dataset.train, plan.seed)
+    described = planning.describe(plan, {"resnet": SPACES["resnet"]}, dataset, data, planning.hardware([{"CPU": 2.0}]))
+    planning.write_study(plan, described)
+    return planning.read_study(plan.folder)
+
+
+def test_a_resume_finds_the_plan_that_was_used(content: dict[str, Any], tmp_path: Path) -> None:
+    plan = Plan.from_json(tmp_path / "resnet-digits", content)
+    assert plan == Plan(("resnet",), runs=tmp_path, name="resnet-digits", gpus_per_trial=0.0)
+
+
+def test_study_json_says_what_ran_on_what(content: dict[str, Any]) -> None:
+    assert content["dataset"]["splits"]["test"]["images"] == 360
+    assert content["metric"] == {"name": "accuracy", "unit": "fraction", "direction": "maximize", "chance": 0.1}
+    assert set(content["versions"]) >= {"python", "torch", "ray", "optuna"}
+    assert len(content["spaces"]["resnet"]["sha256"]) == 64
+    assert content["git"]["commit"] is None or len(content["git"]["commit"]) == 40
+
+
+def test_a_changed_space_or_changed_data_are_noticed(content: dict[str, Any]) -> None:
+    dataset = load("digits", Path("data"))
+    data, spaces = split(dataset.train, 0), {"resnet": SPACES["resnet"]}
+    planning.check_unchanged(content, spaces, dataset, data)
+    with pytest.raises(PlanError, match="Space 'resnet' has changed"):
+        planning.check_unchanged(content, {"resnet": SPACES["plain"]}, dataset, data)
+    with pytest.raises(PlanError, match="train split of digits is not the one"):
+        planning.check_unchanged(content, spaces, dataset, split(dataset.train, 1))
+    with pytest.raises(PlanError, match="test split of digits is not the one"):
+        planning.check_unchanged(content, spaces, replace(dataset, test=dataset.train), data)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, "no run folder: it has no study.json"), ("{", "not readable as JSON"), ('{"format": 99}', "format 99")],
+)
+def test_a_folder_that_is_no_study_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "study.json").write_text(text)
+    with pytest.raises(PlanError, match=message):
+        planning.read_study(tmp_path)
+
+
+def test_study_json_is_plain_json_without_non_finite_numbers(content: dict[str, Any]) -> None:
+    json.dumps(content, allow_nan=False)

@@ -1,0 +1,238 @@
+"""Real studies on real Ray: end to end, killed and resumed, interrupted, extended, seen in the dashboard.
+
+Ray is started once for all of them; each study is a process of its own that joins it, so that it can be killed.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import analysis
+from analysis.events import Event, read_events
+from tests.dashboard_page import open_dashboard, page_text
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["--trials", "4", "--max-epochs", "6", "--final-seeds", "2"]
+ONE_SLOT = ["--cpus-per-trial", "2"]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[dict[str, str]]:
+    """A Ray on this machine with 2 CPUs: where to join it, its dashboard, its metrics."""
+    import ray
+
+    context = ray.init(num_cpus=2, log_to_driver=False, logging_level="critical", dashboard_host="127.0.0.1")
+    [node] = ray.nodes()
+    metrics = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    yield {"address": context["gcs_address"], "dashboard": context.dashboard_url, "metrics": metrics}
+    ray.shutdown()
+
+
+class Study:
+    """A study in a process of its own."""
+
+    def __init__(self, folder: Path, address: str, *flags: str) -> None:
+        self.folder = folder
+        command = [sys.executable, "-m", "study.run", "--address", address, *flags]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def events(self) -> list[Event]:
+        return read_events(self.folder / "events.jsonl")[0]
+
+    def wait_for(self, seen: Callable[[list[Event]], Any], seconds: float = 120) -> None:
+        """Wait until the log satisfies `seen`."""
+        deadline = time.monotonic() + seconds
+        while not seen(self.events()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                pytest.fail(f"ended or too late: {self.process.communicate()}")
+            time.sleep(0.05)
+
+    def end(self, seconds: float = 240) -> str:
+        """Wait for its end and return what it printed; it must have said nothing on stderr."""
+        out, err = self.process.communicate(timeout=seconds)
+        assert err == ""
+        return out
+
+
+@pytest.fixture
+def start(cluster: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Study]]:
+    """Start studies; what still runs at the end of the test is killed."""
+    studies = []
+
+    def begin(name: str, *flags: str, resume: bool = False) -> Study:
+        folder = tmp_path / name
+        which = ["--resume", str(folder)] if resume else ["--runs", str(tmp_path), "--name", name]
+        studies.append(Study(folder, cluster["address"], *which, *flags))
+        return studies[-1]
+
+    yield begin
+    for study in studies:
+        study.process.kill()
+        study.process.communicate()
+
+
+def epochs(study: Study) -> list[tuple[str, int]]:
+    return [(e.get("trial") or e["final"], e["epoch"]) for e in study.events() if e["event"].endswith("epoch")]
+
+
+def count(events: list[Event], name: str) -> int:
+    return sum(event["event"] == name for event in events)
+
+
+def test_two_spaces_share_the_slots_and_end_in_a_report(start: Callable[..., Study]) -> None:
+    study = start("both", "--space", "resnet", "plain", *SMALL)
+    out = study.end()
+    assert study.process.returncode == 0
+    tables = analysis.read(study.folder)
+    assert tables.trials["space"].value_counts().to_dict() == {"resnet": 4, "plain": 4}
+    assert tables.trials["state"].isin(["finished", "stopped", "diverged"]).all()
+    assert tables.final.groupby("space")["seed"].apply(list).to_dict() == {"plain": [1, 2], "resnet": [1, 2]}
+    assert tables.final["test_score"].between(0, 1).all()
+    events = study.events()
+    assert count(events, "test_opened") == 1
+    workers = {event["worker"] for event in events if event["event"] in ("started", "final_started")}
+    assert len(workers) == 2  # one a slot, from the first trial to the last final run
+    assert (study.folder / "report" / "report.html").stat().st_size > 100_000
+    for expected in ("Verdict", "saved by stopping", "--dataset cifar10", "--resume", "report.html"):
+        assert expected in out
+    assert not any(path.name == "last.pt" for path in study.folder.rglob("*"))
+
+
+def test_three_kills_lose_nothing_and_change_nothing(start: Callable[..., Study]) -> None:
+    """With one slot a study is deterministic, so a killed one must end exactly like one that was left alone."""
+    flags = ["--space", "resnet", *SMALL, *ONE_SLOT, "--no-report"]
+    whole = start("whole", *flags)
+    assert "saved by stopping" in whole.end()
+    total = len(epochs(whole))
+    moments = sorted(random.Random(time.time_ns()).sample(range(1, total), 3))
+    killed = start("killed", *flags)
+    for moment in moments:
+        killed.wait_for(lambda events, least=moment: sum("epoch" == e["event"][-5:] for e in events) >= least)  # type: ignore[misc]
+        killed.process.kill()
+        killed.process.communicate()
+        killed = start("killed", "--no-report", resume=True)
+    killed.end()
+    assert killed.process.returncode == 0
+    assert len(epochs(killed)) == len(set(epochs(killed))), moments
+    assert sorted(epochs(killed)) == sorted(epochs(whole)), moments
+    before, after = analysis.read(whole.folder), analysis.read(killed.folder)
+    columns = ["trial", "state", "epochs_trained", "score"]
+    assert after.trials[columns].equals(before.trials[columns]), moments
+    assert after.decisions.equals(before.decisions), moments
+    assert after.final["test_score"].equals(before.final["test_score"]), moments
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_in_order_within_seconds_and_the_resume_finishes(
+    start: Callable[..., Study], number: signal.Signals
+) -> None:
+    study = start("cut", "--space", "resnet", *SMALL)
+    study.wait_for(lambda events: count(events, "epoch") >= 2)
+    sent = time.monotonic()
+    study.process.send_signal(number)
+    out = study.end(60)
+    assert time.monotonic() - sent < 30  # of which the report takes most
+    assert study.process.returncode == 130
+    assert f"python -m study.run --resume {study.folder}" in out
+    assert study.events()[-1]["reason"] == "interrupted"
+    assert set(analysis.read(study.folder).trials["state"]) & {"interrupted"}
+    before = epochs(study)
+    again = start("cut", "--trials", "5", resume=True)
+    again.end()
+    assert again.process.returncode == 0
+    assert epochs(again)[: len(before)] == before
+    assert max(Counter(epochs(again)).values()) == 1
+    assert len(analysis.read(again.folder).trials) == 5
+    assert not set(analysis.read(again.folder).trials["state"]) & {"interrupted", "running"}
+
+
+def test_a_second_signal_ends_at_once(start: Callable[..., Study]) -> None:
+    study = start("twice", "--space", "resnet", *SMALL)
+    study.wait_for(lambda events: count(events, "epoch") >= 1)
+    study.process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    sent = time.monotonic()
+    study.process.send_signal(signal.SIGINT)
+    study.process.communicate(timeout=20)
+    assert time.monotonic() - sent < 3
+    assert study.process.returncode == 130
+
+
+def test_a_killed_worker_costs_no_trial_and_no_epoch(start: Callable[..., Study]) -> None:
+    study = start("worker", "--space", "resnet", *SMALL, "--no-report")
+    study.wait_for(lambda events: count(events, "epoch") >= 3)
+    last = [event for event in study.events() if event["event"] == "started"][-1]
+    os.kill(last["worker"], signal.SIGKILL)
+    out = study.end()
+    assert study.process.returncode == 0
+    assert f"{last['trial']} interrupted: worker lost" in out
+    starts = [e for e in study.events() if e["event"] == "started" and e["trial"] == last["trial"]]
+    assert [event["attempt"] for event in starts] == [1, 2]
+    assert starts[0]["worker"] != starts[1]["worker"]
+    assert max(Counter(epochs(study)).values()) == 1
+    assert analysis.read(study.folder).trials["state"].isin(["finished", "stopped", "diverged"]).all()
+
+
+def test_a_study_cannot_be_run_twice_at_once(start: Callable[..., Study]) -> None:
+    study = start("busy", "--space", "resnet", *SMALL)
+    study.wait_for(lambda events: count(events, "suggested") >= 1)
+    second = start("busy", resume=True)
+    _, err = second.process.communicate(timeout=120)
+    assert second.process.returncode == 2
+    assert "is being run by another process" in err
+
+
+def test_more_gpus_than_there_are_is_refused_before_a_run_folder_exists(start: Callable[..., Study]) -> None:
+    study = start("gpus", "--space", "resnet", "--gpus-per-trial", "64")
+    _, err = study.process.communicate(timeout=120)
+    assert study.process.returncode == 2
+    assert "asks for 1 CPUs and 64 GPUs" in err
+    assert not study.folder.exists()
+
+
+def test_the_time_budget_ends_the_search_and_a_resume_goes_on(start: Callable[..., Study]) -> None:
+    study = start("budget", "--space", "resnet", "--trials", "50", "--max-epochs", "6", "--final-seeds", "1",
+                  "--time-budget", "12s", "--no-report")  # fmt: skip
+    study.end()
+    assert study.process.returncode == 0
+    events = study.events()
+    assert events[-1]["reason"] == "time budget"
+    assert count(events, "suggested") < 50
+    assert count(events, "final_tested") == 1
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None or shutil.which("chromedriver") is None, reason="no Chromium here")
+def test_the_dashboard_shows_trials_under_their_keys(start: Callable[..., Study], cluster: dict[str, str]) -> None:
+    study = start("seen", "--space", "resnet", "--trials", "6", "--max-epochs", "40", "--no-report")
+    study.wait_for(lambda events: count(events, "epoch") >= 2)
+    with open_dashboard(cluster["dashboard"]) as browser:
+        job = _job_of(cluster, study)
+        text = page_text(browser, f"jobs/{job}", "resnet-0000")
+        assert "resnet-0001" in text
+        assert "RUNNING" in text
+        assert "Worker.train" not in text
+    with urllib.request.urlopen(cluster["metrics"], timeout=10) as answer:
+        exported = answer.read().decode()
+    assert 'ray_archstudy_trials{' in exported
+    assert 'space="resnet"' in exported
+
+
+def _job_of(cluster: dict[str, str], study: Study) -> str:
+    """The id of the job whose driver is `study`."""
+    from ray.util.state import list_jobs
+
+    jobs = {job.driver_info.pid: job.job_id for job in list_jobs(limit=100) if job.driver_info}
+    return str(jobs[str(study.process.pid)])
