@@ -3,12 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
@@ -78,12 +79,15 @@ def _prepare(plan: Plan) -> Study:
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:
+    if study.plan.address is None:  # read when Ray is imported: listen on loopback only
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from study import tune
     from study.progress import show_end
 
-    with _signals(console) as interruption:
+    with Interruption(console) as interruption:
         console.print("Starting Ray ...", highlight=False)
         tune.start(study.plan.address)
+        interruption.install()
         try:
             nodes = tune.nodes()
             plan, slots = planning.place(study.plan, nodes)
@@ -148,6 +152,22 @@ class Interruption:
     def __init__(self, console: Console) -> None:
         self.engine: Engine | None = None
         self._console = console
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.install()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for number, previous in self._before.items():
+            signal.signal(number, previous)
+
+    def install(self) -> None:
+        """Take SIGINT and SIGTERM. To be called again after Ray's start, which puts a handler of its own in place."""
+        if threading.current_thread() is threading.main_thread():  # elsewhere the caller's handlers stay
+            for number in (signal.SIGINT, signal.SIGTERM):
+                previous = signal.signal(number, self)
+                self._before.setdefault(number, previous)
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         """Handle signal `number`."""
@@ -159,18 +179,3 @@ class Interruption:
         self.engine.stop("interrupted")
         name = signal.Signals(number).name
         self._console.print(f"{name}: ending in order; once more ends at once, and nothing logged is lost either way.")
-
-
-@contextmanager
-def _signals(console: Console) -> Iterator[Interruption]:
-    """Have SIGINT and SIGTERM end the study in order while the context lasts. Works in the main thread alone."""
-    handler = Interruption(console)
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(ValueError):  # another thread: whoever runs it there handles signals
-            before[number] = signal.signal(number, handler)
-    try:
-        yield handler
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

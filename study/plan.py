@@ -103,7 +103,7 @@ class Plan:
             raise PlanError(f"--time-budget is {self.time_budget:g} s, but must be above 0. Give 90s, 30m or 2h.")
 
     def _check_folder(self) -> None:
-        if Path(self.folder.name) != self.folder.relative_to(self.runs):
+        if self.name in (".", "..") or "/" in self.name:
             raise PlanError(f"--name is {self.name!r}, but must be one folder name without '/'. Use --runs for the place.")
         if self.folder.exists():
             raise PlanError(

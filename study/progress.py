@@ -189,4 +189,5 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
 def _show_rows(rows: dict[str, str], console: Console) -> None:
     width = max(len(name) for name in rows)
     for name, text in rows.items():
-        console.print(f"{name:<{width}}  {text}", markup=False, highlight=False, soft_wrap=True)
+        plain = text.replace("\u00a0", " ")  # the report's sentences keep numbers and units together
+        console.print(f"{name:<{width}}  {plain}", markup=False, highlight=False, soft_wrap=True)

@@ -42,7 +42,7 @@ def test_every_flag_explains_itself_with_its_default() -> None:
         ("--space resnet --time-budget soon", "'soon' is no time"),
         ("--space resnet --lr 0.1", "unrecognized arguments: --lr 0.1"),
         ("--resume /nowhere", "/nowhere is no run folder"),
-        ("--resume /nowhere --dataset mnist --space plain", "--space, --dataset cannot change at a resume"),
+        ("--resume /nowhere --dataset mnist --space plain", "--dataset, --space cannot change at a resume"),
     ],
 )
 def test_bad_input_ends_with_code_2_and_says_why(

@@ -36,7 +36,7 @@ def cluster() -> Iterator[dict[str, str]]:
     context = ray.init(num_cpus=2, log_to_driver=False, logging_level="critical", dashboard_host="127.0.0.1")
     [node] = ray.nodes()
     metrics = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    yield {"address": context["gcs_address"], "dashboard": context.dashboard_url, "metrics": metrics}
+    yield {"address": context.address_info["gcs_address"], "dashboard": context.dashboard_url, "metrics": metrics}
     ray.shutdown()
 
 
