@@ -90,9 +90,7 @@ def _panels(tables: StudyTables, folder: Path) -> Iterator[Panel]:
             yield _panel(number, file, part, data, tables, folder)
 
 
-def _panel(
-    number: int, name: str, figure: Figure, data: pd.DataFrame, tables: StudyTables, folder: Path
-) -> Panel:
+def _panel(number: int, name: str, figure: Figure, data: pd.DataFrame, tables: StudyTables, folder: Path) -> Panel:
     written = style.files(figure.canvas(data, tables.plan))
     csv = data.drop(columns="image", errors="ignore").to_csv(index=False, lineterminator="\n").encode()
     for kind, content in {**written, "csv": csv}.items():
@@ -136,10 +134,7 @@ def budget_table(tables: StudyTables) -> Table:
     durations = ("seconds", "final_seconds")
     spent = stats.spending(tables)
     rows = [
-        [
-            (wording.duration(value) if name in durations else _cell(value), _key(value))
-            for name, value in row.items()
-        ]
+        [(wording.duration(value) if name in durations else _cell(value), _key(value)) for name, value in row.items()]
         for row in spent.to_dict("records")
     ]
     return Table([str(name).replace("_", " ") for name in spent.columns], rows)
@@ -185,15 +180,10 @@ def _table(frame: pd.DataFrame, tables: StudyTables, note: str = "") -> Table:
     """Return a table without the columns in which nothing is known."""
     frame = frame.dropna(axis="columns", how="all") if len(frame) else frame
     scores = {
-        name
-        for name in frame.columns
-        if name.endswith("score") and name not in hyperparameter_kinds(tables.plan)
+        name for name in frame.columns if name.endswith("score") and name not in hyperparameter_kinds(tables.plan)
     }
     rows = [
-        [
-            (wording.score(value, tables.plan) if name in scores else _cell(value), _key(value))
-            for name, value in row
-        ]
+        [(wording.score(value, tables.plan) if name in scores else _cell(value), _key(value)) for name, value in row]
         for row in (list(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False))
     ]
     own = set(TRIAL_COLUMNS) | set(tables.final.columns)
@@ -215,13 +205,8 @@ def provenance(tables: StudyTables) -> list[tuple[str, list[str]]]:
     """Return what a reader needs to repeat the study, as names with one or several values."""
     plan = tables.plan
     dataset, git = plan["dataset"], plan["git"] or {}
-    splits = [
-        f"{name}: {part['images']} images, sha256 {part['sha256']}"
-        for name, part in dataset["splits"].items()
-    ]
-    spaces = [
-        f"{name}: {space['description']} sha256 {space['sha256']}" for name, space in plan["spaces"].items()
-    ]
+    splits = [f"{name}: {part['images']} images, sha256 {part['sha256']}" for name, part in dataset["splits"].items()]
+    spaces = [f"{name}: {space['description']} sha256 {space['sha256']}" for name, space in plan["spaces"].items()]
     versions = [f"{name} {version}" for name, version in plan["versions"].items()]
     dirty = " with uncommitted changes" if git.get("dirty") else ""
     return [
@@ -266,8 +251,7 @@ def _budget(plan: dict[str, Any]) -> str:
 
 def _sessions(tables: StudyTables) -> list[str]:
     return [
-        f"{_moment(row['opened'])} to {_moment(row['closed'])}, {row['slots']:g} slots: "
-        f"{wording.value(row['reason'])}"
+        f"{_moment(row['opened'])} to {_moment(row['closed'])}, {row['slots']:g} slots: {wording.value(row['reason'])}"
         for row in tables.sessions.to_dict("records")
     ] or ["none"]
 
@@ -289,9 +273,7 @@ def _moment(seconds: float) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, or 2 for a folder that cannot be read."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.report", description="Write the report of a run folder."
-    )
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a run folder.")
     parser.add_argument("run_dir", help="folder that study.run wrote, such as runs/resnet-digits")
     run_dir = parser.parse_args(arguments).run_dir
     try:

@@ -111,10 +111,7 @@ def _spent(tables: StudyTables, space: str) -> dict[str, Any]:
     return {
         "space": space,
         "trials": len(trials),
-        **{
-            state: int(states.get(state, 0))
-            for state in ("finished", "stopped", "diverged", "failed", "interrupted")
-        },
+        **{state: int(states.get(state, 0)) for state in ("finished", "stopped", "diverged", "failed", "interrupted")},
         "running": int(states.get("running", 0)),
         "epochs": int(trials["epochs_trained"].sum()),
         "epochs_planned": len(trials) * tables.plan["max_epochs"],

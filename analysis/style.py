@@ -18,9 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 WIDTH: Final = 7.2  # inches: the text width of most two-column pages
 FORMATS: Final = ("svg", "png", "pdf")
-MANY_MARKS: Final = (
-    2_000  # more than this in one axes are drawn as pixels: a vector file would be too large to open
-)
+MANY_MARKS: Final = 2_000  # more than this in one axes are drawn as pixels: a vector file would be too large to open
 
 INK: Final = "#222222"
 QUIET: Final = "#6b6b6b"  # 5.3:1 on white

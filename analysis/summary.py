@@ -99,9 +99,7 @@ def _verdict(row: dict[Any, Any], tables: StudyTables) -> str:
     ends = [wording.difference(row[end], tables.plan) for end in ("gap", "low", "high")]
     if pd.isna(row["low"]):
         return f"{row['first']} or {row['second']}: cannot tell, with {seeds} there is no interval."
-    gap = (
-        f"{ends[0]} {unit}, {100 * row['level']:.4g} % paired t interval {ends[1]} to {ends[2]}, n = {seeds}"
-    )
+    gap = f"{ends[0]} {unit}, {100 * row['level']:.4g} % paired t interval {ends[1]} to {ends[2]}, n = {seeds}"
     if row["low"] > 0:
         return f"{row['first']} is better than {row['second']} by {gap}."
     return f"{row['first']} or {row['second']}: cannot tell; the gap is {gap}."

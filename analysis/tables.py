@@ -129,9 +129,7 @@ def _read_plan(run_dir: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise ValueError(
-            f"{str(path)!r} is not JSON ({error}). Restore it from a copy of the run folder."
-        ) from error
+        raise ValueError(f"{str(path)!r} is not JSON ({error}). Restore it from a copy of the run folder.") from error
 
 
 @dataclass
@@ -220,18 +218,14 @@ class _Replay:
         self.trials[event["trial"]] |= {name: event[name] for name in ("state", "epochs_trained", "error")}
 
     def _final_chosen(self, event: Event) -> None:
-        if (
-            event["rank"] == 1
-        ):  # the space was chosen from again, after more trials: the earlier choice no longer holds
+        if event["rank"] == 1:  # the space was chosen from again, after more trials: the earlier choice no longer holds
             self.chosen = [earlier for earlier in self.chosen if earlier["space"] != event["space"]]
         self.chosen.append(event)
 
     def _final_started(self, event: Event) -> None:
         # A final run may be started again after it was tested: what was measured stays known.
         known = self.finals.get(event["final"], {})
-        self.finals[event["final"]] = (
-            known | event | {"state": "running", "error": None, "epochs_trained": None}
-        )
+        self.finals[event["final"]] = known | event | {"state": "running", "error": None, "epochs_trained": None}
 
     def _final_epoch(self, event: Event) -> None:
         self.final_epochs.take(event["final"], event)

@@ -22,9 +22,7 @@ def score(value: float, plan: Mapping[str, Any]) -> str:
     """Return a score with its unit: `97.2 %`, or `31.25 dB`."""
     if pd.isna(value):
         return MISSING
-    return (
-        f"{100 * value:.1f}{STUCK}%" if is_fraction(plan) else f"{value:.4g}{STUCK}{plan['metric']['unit']}"
-    )
+    return f"{100 * value:.1f}{STUCK}%" if is_fraction(plan) else f"{value:.4g}{STUCK}{plan['metric']['unit']}"
 
 
 def difference(value: float, plan: Mapping[str, Any]) -> str:

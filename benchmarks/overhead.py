@@ -2,10 +2,10 @@
 
     python -m benchmarks.overhead [--pairs 3]
 
-Runs the default study `--pairs` times, each beside Ray's own bare start (import, `ray.init`, the first result of an empty
-Tune trial), and prints medians. `busy` is the sum of the epochs' seconds (training and validation) over slots times wall
-time: `after Ray is up` counts from the moment ray.init has returned, `after the workers are up` from the first trial's
-start, to the end of the last final run. Idle slots count as not busy, whatever the reason.
+Runs the default study `--pairs` times, each beside Ray's own bare start (import, `ray.init`, the first result of an
+empty Tune trial), and prints medians. `busy` is the sum of the epochs' seconds (training and validation) over slots
+times wall time: `after Ray is up` counts from the moment ray.init has returned, `after the workers are up` from the
+first trial's start, to the end of the last final run. Idle slots count as not busy, whatever the reason.
 """
 
 import argparse

@@ -32,9 +32,7 @@ def split(everything: Images, seed: int) -> SearchData:
     return SearchData(everything.take(train), everything.take(validation))
 
 
-def stratified(
-    labels: NDArray[np.int64], fraction: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions that stay and the `fraction` that is drawn by class with `seed`, both in order.
 
     Raises `ValueError` for a class with fewer than 2 images.

@@ -39,9 +39,7 @@ class Asha:
             raise ValueError(f"{trial} has the score {score} in epoch {epoch}; a non-finite score is never judged")
         if epoch not in self._scores:
             return None
-        others = sorted(
-            (value for name, value in self._scores[epoch].items() if name != trial), reverse=True
-        )
+        others = sorted((value for name, value in self._scores[epoch].items() if name != trial), reverse=True)
         compared = len(others) + 1
         quota = max(1, compared // self._reduction_factor)
         cutoff = others[quota - 1] if len(others) >= quota else None

@@ -41,7 +41,7 @@ class Plan:
     spaces: tuple[str, ...]
     dataset: str = "digits"
     data_dir: Path = Path("data")
-    trials: int = 20
+    trials: int = 24
     max_epochs: int = 20
     name: str = ""
     runs: Path = Path("runs")
@@ -50,7 +50,7 @@ class Plan:
     gpus_per_trial: float | None = None
     time_budget: float | None = None
     final_configs: int = 1
-    final_seeds: int = 4
+    final_seeds: int = 6
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 
@@ -90,7 +90,9 @@ class Plan:
     def check_numbers(self) -> None:
         """Raise `PlanError` for a number that no study can have."""
         at_least("--trials", self.trials, 1, "trials of each space")
-        at_least("--max-epochs", self.max_epochs, 2, "epochs: the first rung is at 1, and stopping there must save some")
+        at_least(
+            "--max-epochs", self.max_epochs, 2, "epochs: the first rung is at 1, and stopping there must save some"
+        )
         at_least("--seed", self.seed, 0, "as a seed")
         at_least("--cpus-per-trial", self.cpus_per_trial, 1, "core")
         at_least("--final-configs", self.final_configs, 1, "configuration of each space")
@@ -104,7 +106,9 @@ class Plan:
 
     def _check_folder(self) -> None:
         if self.name in (".", "..") or "/" in self.name:
-            raise PlanError(f"--name is {self.name!r}, but must be one folder name without '/'. Use --runs for the place.")
+            raise PlanError(
+                f"--name is {self.name!r}, but must be one folder name without '/'. Use --runs for the place."
+            )
         if self.folder.exists():
             raise PlanError(
                 f"The run folder {self.folder} exists. To go on with that study: --resume {self.folder}. To start "
@@ -112,7 +116,9 @@ class Plan:
             )
         nearest = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            raise PlanError(f"--runs is {self.runs}, but nothing can be written to {nearest}. Choose another with --runs.")
+            raise PlanError(
+                f"--runs is {self.runs}, but nothing can be written to {nearest}. Choose another with --runs."
+            )
 
     def epochs_at_most(self) -> int:
         """Epochs that the study could take if nothing were stopped, final runs included."""

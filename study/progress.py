@@ -166,7 +166,9 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
 
     tables, plan = read(engine.plan.folder), engine.plan
     if engine.outcome == "failed":
-        console.print(f"The study ended: the same failure came again and again. {engine.repeated_failure}", markup=False)
+        console.print(
+            f"The study ended: the same failure came again and again. {engine.repeated_failure}", markup=False
+        )
     rows: dict[str, str] = {}
     for finding in findings(tables):
         rows[finding.space] = finding.sentence

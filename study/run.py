@@ -36,20 +36,53 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--space", nargs="+", metavar="NAME", help=f"architectures to compare: {', '.join(SPACES)}")
     add("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (default {DEFAULT.dataset}, no download)")
-    add("--data-dir", type=Path, metavar="DIR", help=f"where data sets lie or are downloaded to (default {DEFAULT.data_dir})")
+    add(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help=f"where data sets lie or are downloaded to (default {DEFAULT.data_dir})",
+    )
     add("--trials", type=int, metavar="N", help=f"trials of each space (default {DEFAULT.trials})")
     add("--max-epochs", type=int, metavar="N", help=f"epochs of a trial at full length (default {DEFAULT.max_epochs})")
     add("--name", metavar="NAME", help="name of the run folder (default: the spaces and the data set)")
     add("--runs", type=Path, metavar="DIR", help=f"folder of run folders (default {DEFAULT.runs})")
     add("--resume", type=Path, metavar="RUN_DIR", help="go on with this study; --trials may be larger than before")
-    add("--seed", type=int, metavar="N", help=f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})")
+    add(
+        "--seed",
+        type=int,
+        metavar="N",
+        help=f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})",
+    )
     add("--cpus-per-trial", type=int, metavar="N", help=f"CPU cores of a slot (default {DEFAULT.cpus_per_trial})")
-    add("--gpus-per-trial", type=float, metavar="X", help="GPUs of a slot; 0.25 lets four share one (default: 1 if there are any, else 0)")
-    add("--time-budget", type=_seconds, metavar="TIME", help="time for the search, such as 90s, 30m or 2h; the final runs come after it (default: none)")
-    add("--final-configs", type=int, metavar="N", help=f"winners of each space that are retrained (default {DEFAULT.final_configs})")
+    add(
+        "--gpus-per-trial",
+        type=float,
+        metavar="X",
+        help="GPUs of a slot; 0.25 lets four share one (default: 1 if there are any, else 0)",
+    )
+    add(
+        "--time-budget",
+        type=_seconds,
+        metavar="TIME",
+        help="time for the search, such as 90s, 30m or 2h; the final runs come after it (default: none)",
+    )
+    add(
+        "--final-configs",
+        type=int,
+        metavar="N",
+        help=f"winners of each space that are retrained (default {DEFAULT.final_configs})",
+    )
     add("--final-seeds", type=int, metavar="N", help=f"fresh seeds for each of them (default {DEFAULT.final_seeds})")
-    add("--address", metavar="ADDRESS", help="Ray cluster to join, such as auto or ray://HOST:10001 (default: Ray on this machine)")
-    add("--no-report", action="store_true", help="leave the report out; python -m analysis.report RUN_DIR writes it later")
+    add(
+        "--address",
+        metavar="ADDRESS",
+        help="Ray cluster to join, such as auto or ray://HOST:10001 (default: Ray on this machine)",
+    )
+    add(
+        "--no-report",
+        action="store_true",
+        help="leave the report out; python -m analysis.report RUN_DIR writes it later",
+    )
     return made
 
 
@@ -69,7 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"The study stopped: {error}. Make room or mend it, then resume; what is in the log is safe.", file=sys.stderr)
+        print(
+            f"The study stopped: {error}. Make room or mend it, then resume; what is in the log is safe.",
+            file=sys.stderr,
+        )
         return 1
     return EXIT_CODES[outcome.reason]
 
@@ -84,7 +120,9 @@ def _start(asked: dict[str, Any]) -> Outcome:
     fixed = [f"--{name}".replace("spaces", "space").replace("_", "-") for name in given if name not in AT_RESUME]
     if fixed:
         may = ", ".join("--" + name.replace("_", "-") for name in AT_RESUME)
-        raise PlanError(f"{', '.join(fixed)} cannot change at a resume: the study would compare unlike things. Only {may} can.")
+        raise PlanError(
+            f"{', '.join(fixed)} cannot change at a resume: the study would compare unlike things. Only {may} can."
+        )
     return resume(folder, report=report, command=command_line(), **given)
 
 

@@ -92,9 +92,7 @@ class Sampler:
         """Take in a suggested trial as running."""
         distributions = {p.name: p.distribution for p in self._space.parameters if p.name in config}
         self._numbers[trial] = len(self._numbers)
-        self._study.add_trial(
-            create_trial(state=TrialState.RUNNING, params=dict(config), distributions=distributions)
-        )
+        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(config), distributions=distributions))
 
     def report(self, trial: str, epoch: int, score: float) -> None:
         """Take in a score at a rung."""

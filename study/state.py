@@ -1,4 +1,4 @@
-"""What is known of a study: its runs, rungs, samplers and winners, built from the events of the log and nothing else."""
+"""What is known of a study: runs, rungs, samplers, winners. Built from the events of the log and nothing else."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ Kind = Literal["trial", "final"]
 class Run:
     """A trial or a final run. Besides the states of the log, `waiting`: suggested and not started yet.
 
-    `origin` is of trials alone. `trial` is the trial whose configuration a final run retrains, and a trial's own key. `judged` holds the rungs
-    passed, `to_stop` that the last one said stop, `losses` counts dead workers.
+    `origin` is of trials alone. `trial` is the trial whose configuration a final run retrains, and a trial's own key.
+    `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead workers.
     """
 
     kind: Kind

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 import models
 from analysis.events import Event
 from data_utils.batches import Batches
+from study.config import Config
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
-from study.config import Config
 
 Row = dict[str, Any]
 

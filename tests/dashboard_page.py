@@ -120,9 +120,7 @@ def _unfold(driver: WebDriver, opened: set[str]) -> None:
                 head.click()
                 opened.add(title)
     if "rows" not in opened:
-        boxes = driver.find_elements(
-            By.XPATH, "//label[normalize-space(.)='Page Size']/following-sibling::div/input"
-        )
+        boxes = driver.find_elements(By.XPATH, "//label[normalize-space(.)='Page Size']/following-sibling::div/input")
         for box in boxes:
             box.send_keys(Keys.CONTROL, "a")
             box.send_keys(ROWS_PER_PAGE)

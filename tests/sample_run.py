@@ -171,9 +171,7 @@ class SampleRun:
         for epoch in range(1, MAX_EPOCHS + 1):
             if fate == "diverged" and epoch == 2:
                 self._log("epoch", trial=trial, **_row(epoch, None, config))
-                self._log(
-                    "ended", trial=trial, state="diverged", epochs_trained=2, error="the loss is not finite"
-                )
+                self._log("ended", trial=trial, state="diverged", epochs_trained=2, error="the loss is not finite")
                 return
             self._log("epoch", trial=trial, **_row(epoch, curve[epoch - 1], config))
             if fate == "interrupted" and epoch == 5:
@@ -214,9 +212,7 @@ class SampleRun:
         best = {space: self._best(space) for space in self.spaces}
         finals = []
         for number, (space, trial, score) in enumerate(row for row in best.values() if row):
-            self._log(
-                "final_chosen", space=space, rank=1, trial=trial, score=score, epochs_trained=MAX_EPOCHS
-            )
+            self._log("final_chosen", space=space, rank=1, trial=trial, score=score, epochs_trained=MAX_EPOCHS)
             finals += [self._final(folder, space, trial, seed, number) for seed in range(1, self.seeds + 1)]
         if not finals:
             return
@@ -228,17 +224,11 @@ class SampleRun:
 
     def _best(self, space: str) -> tuple[str, str, float] | None:
         done = {e["trial"] for e in self.events if e["event"] == "ended" and e["state"] == "finished"}
-        scores = {
-            e["trial"]: e["val_score"]
-            for e in self.events
-            if e["event"] == "epoch" and e["epoch"] == MAX_EPOCHS
-        }
+        scores = {e["trial"]: e["val_score"] for e in self.events if e["event"] == "epoch" and e["epoch"] == MAX_EPOCHS}
         mine = {trial: score for trial, score in scores.items() if trial in done and trial.startswith(space)}
         return (space, max(mine, key=mine.__getitem__), max(mine.values())) if mine else None
 
-    def _final(
-        self, folder: Path, space: str, trial: str, seed: int, number: int
-    ) -> tuple[str, float, float]:
+    def _final(self, folder: Path, space: str, trial: str, seed: int, number: int) -> tuple[str, float, float]:
         rng = np.random.default_rng([seed, number, 99])
         name = f"{trial}-seed{seed}"
         place = _place(REFERENCE)
@@ -252,11 +242,7 @@ class SampleRun:
 
 def _sampled(rng: np.random.Generator) -> Config:
     optimizer = str(rng.choice(["sgd", "adamw"]))
-    lr = (
-        ("sgd_lr", 10 ** rng.uniform(-3, 0))
-        if optimizer == "sgd"
-        else ("adamw_lr", 10 ** rng.uniform(-4, -1))
-    )
+    lr = ("sgd_lr", 10 ** rng.uniform(-3, 0)) if optimizer == "sgd" else ("adamw_lr", 10 ** rng.uniform(-4, -1))
     return {
         "width": int(rng.choice([8, 16, 32])),
         "blocks": int(rng.integers(1, 4)),
@@ -299,9 +285,7 @@ def _row(epoch: int, score: float | None, config: Config) -> dict[str, Any]:
     }
 
 
-def _write_predictions(
-    folder: Path, accuracy: float, classes: int, rng: np.random.Generator
-) -> tuple[float, float]:
+def _write_predictions(folder: Path, accuracy: float, classes: int, rng: np.random.Generator) -> tuple[float, float]:
     label = np.repeat(np.arange(classes), PER_CLASS)
     said = np.where(rng.random(len(label)) < accuracy, label, rng.integers(classes, size=len(label)))
     sure = rng.uniform(0.5, 1.0, len(label))

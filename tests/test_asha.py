@@ -93,7 +93,5 @@ def test_a_trial_is_not_compared_with_its_own_earlier_record(asha: Asha) -> None
     ("max_epochs", "grace", "expected"),
     [(9, 1, (1, 3)), (2, 1, (1,)), (18, 2, (2, 6)), (243, 1, (1, 3, 9, 27, 81)), (1, 1, ()), (27, 3, (3, 9))],
 )
-def test_rungs_are_exact_powers_below_the_full_length(
-    max_epochs: int, grace: int, expected: tuple[int, ...]
-) -> None:
+def test_rungs_are_exact_powers_below_the_full_length(max_epochs: int, grace: int, expected: tuple[int, ...]) -> None:
     assert rungs(max_epochs, 3, grace) == expected

@@ -99,9 +99,7 @@ def test_learning_curves_show_every_trial_and_who_is_left(studies: dict[str, Stu
     for state in ("stopped", "finished", "interrupted"):
         assert len(np.asarray(line(canvas, 0, state).get_xdata())) == states[state]
     under = [text.get_text() for text in canvas.axes[2].texts]
-    alive = [
-        int((tables.trials.query("space == 'resnet'")["epochs_trained"] >= e).sum()) for e in range(1, 10)
-    ]
+    alive = [int((tables.trials.query("space == 'resnet'")["epochs_trained"] >= e).sum()) for e in range(1, 10)]
     assert under == [str(number) for number in alive]
 
 
@@ -145,9 +143,7 @@ def test_test_scores_show_every_seed_and_no_interval_below_three(studies: dict[s
     figure = FIGURES["test_scores"]
     normal, single = studies["normal"], studies["one_trial"]
     seeds = drawn(figure, figure.data(normal), normal).axes[0].lines[0]
-    assert sorted(np.asarray(seeds.get_xdata())) == sorted(
-        normal.final.query("space == 'resnet'")["test_score"]
-    )
+    assert sorted(np.asarray(seeds.get_xdata())) == sorted(normal.final.query("space == 'resnet'")["test_score"])
     data = figure.data(single)
     assert data.loc[data["kind"] == "mean", ["low", "high"]].isna().all(axis=None)
     assert "too few for an interval" in figure.alt(data, single)
@@ -163,9 +159,7 @@ def test_final_means_exist_only_where_every_seed_does(studies: dict[str, StudyTa
     assert means["epoch"].max() == 5
     whole = figure.data(tables).query("kind == 'mean' and quantity == 'score' and split == 'validation'")
     assert whole["epoch"].max() == MAX_EPOCHS
-    first = tables.final_epochs.merge(tables.final[["final", "space"]]).query(
-        "space == 'resnet' and epoch == 1"
-    )
+    first = tables.final_epochs.merge(tables.final[["final", "space"]]).query("space == 'resnet' and epoch == 1")
     assert whole["value"].iloc[0] == pytest.approx(first["val_score"].mean())
 
 

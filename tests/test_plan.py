@@ -62,7 +62,9 @@ def test_the_default_plan_is_sound(tmp_path: Path) -> None:
     assert Plan(("resnet",)).rungs == (3, 9)
 
 
-@pytest.mark.parametrize(("epochs", "rungs"), [(2, (1,)), (3, (1,)), (9, (1, 3)), (20, (3, 9)), (27, (3, 9)), (90, (10, 30))])
+@pytest.mark.parametrize(
+    ("epochs", "rungs"), [(2, (1,)), (3, (1,)), (9, (1, 3)), (20, (3, 9)), (27, (3, 9)), (90, (10, 30))]
+)
 def test_rungs_follow_the_full_length(epochs: int, rungs: tuple[int, ...]) -> None:
     assert Plan(("resnet",), max_epochs=epochs).rungs == rungs
 
@@ -88,7 +90,7 @@ def test_slots_are_counted_on_the_nodes(node: dict[str, float], cpus: int, gpus:
 
 def test_more_than_any_node_has_is_refused_with_what_there_is() -> None:
     plan = Plan(("resnet",), gpus_per_trial=2)
-    with pytest.raises(PlanError, match="asks for 1 CPUs and 2 GPUs.*there are 4 CPUs and 1 GPUs.*Lower"):
+    with pytest.raises(PlanError, match=r"asks for 1 CPUs and 2 GPUs.*there are 4 CPUs and 1 GPUs.*Lower"):
         planning.place(plan, [{"CPU": 4.0, "GPU": 1.0}])
 
 

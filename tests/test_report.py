@@ -22,9 +22,7 @@ NASTY = "<script>alert(1)</script>"
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes = tuple(f"{NASTY}{digit}" for digit in DIGITS)
-    run = SampleRun(spaces=("resnet",), classes=classes, trials=10).write(
-        tmp_path_factory.mktemp("report") / "run"
-    )
+    run = SampleRun(spaces=("resnet",), classes=classes, trials=10).write(tmp_path_factory.mktemp("report") / "run")
     write_report(run)
     return run
 

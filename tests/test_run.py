@@ -12,10 +12,12 @@ from study.progress import Progress, duration, show_end, show_plan
 from study.run import main, parser
 from tests.test_engine import finish, jobs, make
 
-FLAGS = (
-    "--help --space --dataset --data-dir --trials --max-epochs --name --runs --resume --seed --cpus-per-trial "
-    "--gpus-per-trial --time-budget --final-configs --final-seeds --address --no-report"
-).split()
+FLAGS = [
+    "--help",
+    *("--space", "--dataset", "--data-dir", "--trials", "--max-epochs", "--name", "--runs", "--resume", "--seed"),
+    *("--cpus-per-trial", "--gpus-per-trial", "--time-budget", "--final-configs", "--final-seeds", "--address"),
+    "--no-report",
+]
 
 
 def test_the_flags_are_these_and_hyperparameters_are_none_of_them() -> None:
@@ -79,7 +81,13 @@ def test_the_plan_names_trials_rungs_epochs_at_most_and_slots(tmp_path: Path) ->
     show_plan(engine, digits, split(digits.train, 0), 2, "http://127.0.0.1:8265", screen)
     engine.close()
     text = out.getvalue()
-    for expected in ("6 trials of each space", "at epochs 1 and 3", "72 epochs", "2, each with 1 CPU", "get-auth-token"):
+    for expected in (
+        "6 trials of each space",
+        "at epochs 1 and 3",
+        "72 epochs",
+        "2, each with 1 CPU",
+        "get-auth-token",
+    ):
         assert expected in text
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from study.sampler import Sampler
 from study.config import Config
+from study.sampler import Sampler
 from study.space import Parameter, Space
 from study.spaces import SPACES
 

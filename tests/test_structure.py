@@ -91,7 +91,9 @@ def test_no_file_names_a_registry_or_a_machine() -> None:
     pins = (ROOT / "constraints.txt").read_text()
     assert "://" not in pins
     assert "file:" not in pins
-    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+(\s*;.*)?", line) for line in pins.splitlines() if line[0] != "#")
+    assert all(
+        re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+(\s*;.*)?", line) for line in pins.splitlines() if line[0] != "#"
+    )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

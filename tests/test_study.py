@@ -120,7 +120,7 @@ def test_three_kills_lose_nothing_and_change_nothing(start: Callable[..., Study]
     moments = sorted(random.Random(time.time_ns()).sample(range(1, total), 3))
     killed = start("killed", *flags)
     for moment in moments:
-        killed.wait_for(lambda events, least=moment: sum("epoch" == e["event"][-5:] for e in events) >= least)  # type: ignore[misc]
+        killed.wait_for(lambda events, least=moment: sum(e["event"][-5:] == "epoch" for e in events) >= least)  # type: ignore[misc]
         killed.process.kill()
         killed.process.communicate()
         killed = start("killed", "--no-report", resume=True)
@@ -219,18 +219,18 @@ def test_the_dashboard_shows_trials_under_their_keys(start: Callable[..., Study]
     study = start("seen", "--space", "resnet", "--trials", "6", "--max-epochs", "40", "--no-report")
     study.wait_for(lambda events: count(events, "epoch") >= 2)
     with open_dashboard(cluster["dashboard"]) as browser:
-        job = _job_of(cluster, study)
+        job = _job_of(study)
         text = page_text(browser, f"jobs/{job}", "resnet-0000")
         assert "resnet-0001" in text
         assert "RUNNING" in text
         assert "Worker.train" not in text
     with urllib.request.urlopen(cluster["metrics"], timeout=10) as answer:
         exported = answer.read().decode()
-    assert 'ray_archstudy_trials{' in exported
+    assert "ray_archstudy_trials{" in exported
     assert 'space="resnet"' in exported
 
 
-def _job_of(cluster: dict[str, str], study: Study) -> str:
+def _job_of(study: Study) -> str:
     """The id of the job whose driver is `study`."""
     from ray.util.state import list_jobs
 

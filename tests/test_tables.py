@@ -80,9 +80,7 @@ def test_a_stopped_trial_has_its_rung_and_the_score_of_its_last_epoch(log: Log) 
     log.add("decision", trial="resnet-0000", epoch=3, score=0.6, cutoff=0.8, compared=3, action="stop")
     log.end("resnet-0000", "stopped", 3)
     row = log.read().trials.iloc[0]
-    told = row[
-        ["state", "epochs_trained", "stopped_at_rung", "score", "best_score", "train_seconds"]
-    ].to_list()
+    told = row[["state", "epochs_trained", "stopped_at_rung", "score", "best_score", "train_seconds"]].to_list()
     assert told == ["stopped", 3, 3, 0.6, 0.7, 6.0]
     assert row[["width", "optimizer", "sgd_lr", "parameters"]].to_list() == [8, "sgd", 0.1, 500]
     assert row[["adamw_lr", "error"]].isna().all()
@@ -297,9 +295,7 @@ def test_predictions_by_hand(tmp_path: Path) -> None:
     for seed, said in ((1, [0, 0, 1, 1]), (2, [0, 1, 1, 1])):
         path = tmp_path / "final" / f"resnet-0000-seed{seed}" / "predictions.npz"
         np.savez(path, label=np.array([0, 0, 1, 1]), probability=np.eye(2)[said])
-    np.savez(
-        tmp_path / "final" / "test_images.npz", index=np.array([1, 2]), image=np.zeros((2, 4, 4, 1), np.uint8)
-    )
+    np.savez(tmp_path / "final" / "test_images.npz", index=np.array([1, 2]), image=np.zeros((2, 4, 4, 1), np.uint8))
     classes = predictions.class_accuracy(found)
     assert classes["accuracy"].to_list() == [0.75, 1.0]
     assert classes["images"].to_list() == [2, 2]

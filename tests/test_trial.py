@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from analysis.events import Event
-from data_utils.splits import SearchData
 from study import test_split
+from study.config import Config
 from study.job import Job
 from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
 from study.sampler import Sampler
-from study.config import Config
 from study.spaces import SPACES
 from study.trial import Trial, TrialData, evaluate, train
 from tests.conftest import CPU
@@ -186,9 +185,7 @@ def test_the_mean_loss_is_over_every_image_and_the_score_is_accuracy(trial_data:
     assert loss == pytest.approx(log_sum - 3 * share, rel=1e-5)
 
 
-def test_a_final_run_keeps_a_model_that_gives_the_same_answers(
-    tmp_path: Path, trial_data: TrialData, digits: SearchData
-) -> None:
+def test_a_final_run_keeps_a_model_that_gives_the_same_answers(tmp_path: Path, trial_data: TrialData) -> None:
     asked = replace(job(tmp_path / "t-seed1", max_epochs=2), kind="final")
     events = list(train(asked, trial_data, CPU))
     network = test_split.load_network(asked.folder, CPU)

@@ -34,9 +34,7 @@ def learning_curves_data(tables: StudyTables) -> pd.DataFrame:
     """
     trials = tables.trials[["trial", "space", "state"]]
     rows = tables.epochs[["trial", "epoch", "val_score"]].merge(trials, on="trial").dropna(subset="val_score")
-    rows = rows.sort_values(["trial", "epoch"], kind="stable").merge(
-        stats.at_risk(tables), on=["space", "epoch"]
-    )
+    rows = rows.sort_values(["trial", "epoch"], kind="stable").merge(stats.at_risk(tables), on=["space", "epoch"])
     rows["winner"] = rows["trial"].isin(stats.winners(tables)["trial"])
     rows["end"] = ~rows["trial"].duplicated(keep="last")
     return rows[["space", "trial", "epoch", "val_score", "state", "winner", "end", "at_risk"]]
@@ -67,9 +65,7 @@ def draw_learning_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None
 
 def _unused(grid: npt.NDArray[np.object_], used: int, columns: int) -> list[Axes]:
     return [
-        grid[2 * (place // columns) + part, place % columns]
-        for place in range(used, grid.size // 2)
-        for part in (0, 1)
+        grid[2 * (place // columns) + part, place % columns] for place in range(used, grid.size // 2) for part in (0, 1)
     ]
 
 
@@ -124,9 +120,7 @@ def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, first: bool) -> Non
     """Print how many trials trained that epoch, at the rungs and a few epochs more."""
     counts = data.drop_duplicates("epoch").set_index("epoch")["at_risk"]
     for epoch in _printed_epochs(plan):
-        axes.text(
-            epoch, 0.5, str(counts.get(epoch, 0)), ha="center", va="center", color=style.INK, fontsize=8
-        )
+        axes.text(epoch, 0.5, str(counts.get(epoch, 0)), ha="center", va="center", color=style.INK, fontsize=8)
     axes.set_xlim(0.5, plan["max_epochs"] + 0.5)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -238,23 +232,17 @@ def draw_final_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
 
 def _space_line(space: str, plan: Plan) -> Line2D:
     look = style.look(space, plan)
-    return Line2D(
-        [], [], color=look["color"], linestyle=look["linestyle"], linewidth=2.2, label=f"{space}, mean"
-    )
+    return Line2D([], [], color=look["color"], linestyle=look["linestyle"], linewidth=2.2, label=f"{space}, mean")
 
 
 def _final_panel(axes: Axes, cell: pd.DataFrame, plan: Plan) -> None:
     for space in cell["space"].unique():
         look = style.look(space, plan)
         rows = cell[cell["space"] == space]
-        seeds = [
-            run[["epoch", "value"]].to_numpy() for _, run in rows[rows["kind"] == "seed"].groupby("final")
-        ]
+        seeds = [run[["epoch", "value"]].to_numpy() for _, run in rows[rows["kind"] == "seed"].groupby("final")]
         axes.add_collection(LineCollection(seeds, colors=look["color"], linewidths=0.8, alpha=0.45))
         mean = rows[rows["kind"] == "mean"]
-        axes.plot(
-            mean["epoch"], mean["value"], color=look["color"], linestyle=look["linestyle"], linewidth=2.2
-        )
+        axes.plot(mean["epoch"], mean["value"], color=look["color"], linestyle=look["linestyle"], linewidth=2.2)
     axes.autoscale_view()
     axes.grid(axis="y")
     style.epoch_axis(axes, plan["max_epochs"])

@@ -93,9 +93,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: 
     axes.plot(full["place"], full["score"], gid="full", zorder=4, **marks)
     none = rows[rows["length"] == "none"]
     edge = axes.get_xaxis_transform()  # y from 0 to 1: a trial without a score stands on the lower edge
-    axes.plot(
-        none["place"], [0.03] * len(none), "x", color=style.BAD, markersize=5, transform=edge, gid="none"
-    )
+    axes.plot(none["place"], [0.03] * len(none), "x", color=style.BAD, markersize=5, transform=edge, gid="none")
     axes.grid(axis="y")
     axes.tick_params(axis="x", labelsize=8)
     _parameter_axis(axes, parameter)
@@ -116,9 +114,7 @@ def _parameter_axis(axes: Axes, parameter: Mapping[str, Any]) -> None:
     if parameter["type"] == "categorical":
         names = [wording.value(choice) for choice in parameter["choices"]]
         turned = sum(map(len, names)) > 24
-        axes.set_xticks(
-            range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center"
-        )
+        axes.set_xticks(range(len(names)), names, rotation=30 if turned else 0, ha="right" if turned else "center")
         axes.set_xlim(-0.5, len(names) - 0.5)
         return
     low, high = parameter["low"], parameter["high"]
@@ -142,9 +138,7 @@ def _legend(data: pd.DataFrame, plan: Plan) -> list[Line2D]:
         handles.append(Line2D([], [], markerfacecolor="white", label="fewer epochs", **mark))
     if "none" in found:
         handles.append(Line2D([], [], linestyle="", marker="x", color=style.BAD, label="no usable score"))
-    handles.append(
-        Line2D([], [], color=style.QUIET, linewidth=1, linestyle=(0, (4, 2)), label="reference setting")
-    )
+    handles.append(Line2D([], [], color=style.QUIET, linewidth=1, linestyle=(0, (4, 2)), label="reference setting"))
     return handles
 
 
@@ -171,9 +165,7 @@ def alt_effects(data: pd.DataFrame, tables: StudyTables) -> str:
     if full.empty:
         return f"{space}: no trial at full length, so no setting can be called best."
     best = full[full["trial"] == full["trial"].iloc[int(full["score"].argmax())]]
-    settings = wording.listed(
-        [f"{row['parameter']} {wording.value(row['value'])}" for row in best.to_dict("records")]
-    )
+    settings = wording.listed([f"{row['parameter']} {wording.value(row['value'])}" for row in best.to_dict("records")])
     highest = wording.score(best["score"].iloc[0], tables.plan)
     return f"{space}: the highest score at full length, {highest}, has {settings}."
 

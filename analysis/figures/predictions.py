@@ -39,17 +39,13 @@ def draw_class_accuracy(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
 
 def _space_mark(space: str, plan: Plan) -> Line2D:
     look = style.look(space, plan)
-    return Line2D(
-        [], [], color=look["color"], marker=look["marker"], linewidth=1.6, markersize=5, label=space
-    )
+    return Line2D([], [], color=look["color"], marker=look["marker"], linewidth=1.6, markersize=5, label=space)
 
 
 def caption_class_accuracy(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what the interval counts."""
     first = data.drop_duplicates("space")
-    runs = wording.listed(
-        [f"{row['space']} {wording.count(row['seeds'], 'seed')}" for row in first.to_dict("records")]
-    )
+    runs = wording.listed([f"{row['space']} {wording.count(row['seeds'], 'seed')}" for row in first.to_dict("records")])
     mine = data[data["space"] == data["space"].iloc[0]]
     sizes = " to ".join(str(size) for size in sorted({mine["images"].min(), mine["images"].max()}))
     return (
@@ -76,35 +72,37 @@ def alt_class_accuracy(data: pd.DataFrame, tables: StudyTables) -> str:
 
 def draw_confusion(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # noqa: ARG001
     """Draw rows of true classes; the colour is the share of the row, the number the count."""
+    from seaborn import heatmap  # here: a second of import that only this figure needs
+
     classes = list(data["truth"].drop_duplicates())
-    size = len(classes)
+    shape = (len(classes), len(classes))
+    share = data["share"].to_numpy(dtype=float).reshape(shape)
+    counts = data["count"].to_numpy().reshape(shape)
     canvas.set_size_inches(style.WIDTH * 0.82, style.WIDTH * 0.7)
     axes = canvas.subplots()
-    share = data["share"].to_numpy(dtype=float).reshape(size, size)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    bar = canvas.colorbar(image, ax=axes, shrink=0.75, use_gridspec=False, label="share of the true class")
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    bar.outline.set_visible(False)
-    axes.spines[:].set_visible(False)
+    room = len(classes) <= WRITTEN_CLASSES
+    heatmap(
+        share,
+        annot=np.where(counts > 0, counts.astype(str), "") if room else False,
+        fmt="",
+        annot_kws={"size": 8 if len(classes) <= 10 else 6},
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        square=True,
+        linewidths=0.5 if room else 0,
+        xticklabels=[short(name) for name in classes] if room else "auto",
+        yticklabels=[short(name) for name in classes] if room else "auto",
+        cbar_kws={"label": "share of the true class", "shrink": 0.75, "use_gridspec": False},
+        ax=axes,
+    )
+    axes.tick_params(length=0)
+    turned = room and max(map(len, classes)) > 3
+    axes.tick_params(axis="x", rotation=40 if turned else 0)
+    axes.tick_params(axis="y", rotation=0)
+    axes.collections[0].colorbar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
-    if size <= WRITTEN_CLASSES:
-        _write_cells(axes, data["count"].to_numpy().reshape(size, size), share, classes)
-
-
-def _write_cells(axes: Axes, counts: npt.NDArray[Any], share: npt.NDArray[Any], classes: list[str]) -> None:
-    turned = max(map(len, classes)) > 3
-    axes.set_xticks(
-        range(len(classes)), classes, rotation=40 if turned else 0, ha="right" if turned else "center"
-    )
-    axes.set_yticks(range(len(classes)), classes)
-    axes.tick_params(length=0)
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        colour = "white" if share[row, column] > 0.5 else style.INK
-        text = str(counts[row, column])
-        axes.text(
-            column, row, text, ha="center", va="center", color=colour, fontsize=8 if len(counts) <= 10 else 6
-        )
 
 
 def caption_confusion(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
@@ -153,14 +151,8 @@ def _show(axes: Axes, example: Mapping[Hashable, Any]) -> None:
     axes.spines[:].set_visible(False)
     sure = f"{100 * example['confidence']:.0f} %"
     right = example["kind"] == "correct"
-    said = (
-        f"{short(example['truth'])}\n{sure}"
-        if right
-        else _mistake(example["truth"], example["prediction"], sure)
-    )
-    axes.set_title(
-        said, fontsize=7.5, fontweight="normal", loc="center", color=style.INK if right else style.BAD
-    )
+    said = f"{short(example['truth'])}\n{sure}" if right else _mistake(example["truth"], example["prediction"], sure)
+    axes.set_title(said, fontsize=7.5, fontweight="normal", loc="center", color=style.INK if right else style.BAD)
 
 
 def _mistake(truth: str, prediction: str, sure: str) -> str:

@@ -46,9 +46,7 @@ def draw_test_scores(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
         look, mine = style.look(space, plan), data[data["space"] == space]
         seeds, mean = mine[mine["kind"] == "seed"], mine[mine["kind"] == "mean"].iloc[0]
         mark = {"color": look["color"], "marker": look["marker"], "linestyle": ""}
-        axes.plot(
-            seeds["score"], row + 0.12 + 0.13 * seeds["tie"], markerfacecolor="none", markersize=6, **mark
-        )
+        axes.plot(seeds["score"], row + 0.12 + 0.13 * seeds["tie"], markerfacecolor="none", markersize=6, **mark)
         axes.plot([mean["low"], mean["high"]], [row - 0.16] * 2, color=look["color"], linewidth=2, marker="|")
         axes.plot(mean["score"], row - 0.16, markersize=7, **mark)
     axes.set_yticks(range(len(spaces)), spaces)
@@ -61,9 +59,7 @@ def draw_test_scores(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
 
 
 def _legend() -> list[Line2D]:
-    seed = Line2D(
-        [], [], color=style.QUIET, marker="o", linestyle="", markerfacecolor="none", label="one seed"
-    )
+    seed = Line2D([], [], color=style.QUIET, marker="o", linestyle="", markerfacecolor="none", label="one seed")
     mean = Line2D([], [], color=style.QUIET, marker="o", linewidth=2, label="mean and 95 % t interval")
     return [mean, seed]
 
@@ -73,9 +69,7 @@ def caption_test_scores(data: pd.DataFrame, tables: StudyTables) -> str:
     means = data[data["kind"] == "mean"]
     sizes = wording.listed([f"{row.space} n = {row.n}" for row in means.astype({"n": int}).itertuples()])
     images = (
-        wording.count(int(tables.openings["images"].max()), "test image")
-        if len(tables.openings)
-        else "test images"
+        wording.count(int(tables.openings["images"].max()), "test image") if len(tables.openings) else "test images"
     )
     return (
         f"Test {tables.plan['metric']['name']} of the winner of each space, retrained with fresh seeds "
