@@ -1,5 +1,6 @@
 """How numbers, intervals and configurations are written, the same way in captions, tables and sentences."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +41,8 @@ def interval(found: Interval, plan: Mapping[str, Any]) -> str:
     mean, seeds = score(found.mean, plan), count(found.n, "seed")
     if not found.known:
         return f"{mean} (n{STUCK}={STUCK}{seeds}: too few for an interval)"
-    ends = f"{score(found.low, plan)} to {score(found.high, plan)}"
+    least, most = (0.0, 1.0) if plan["metric"]["unit"] == "fraction" else (-math.inf, math.inf)
+    ends = f"{score(max(found.low, least), plan)} to {score(min(found.high, most), plan)}"
     return f"{mean} (95{STUCK}% t interval {ends}, n{STUCK}={STUCK}{seeds})"
 
 

@@ -131,7 +131,7 @@ class Engine:
             return "wait"
         untested = tuple(run.key for run in finals if run.state == "finished" and run.tested is None)
         self._testing = bool(untested)
-        return OpenTest(untested, self.plan.folder / "final") if untested else "done"
+        return OpenTest(untested, self.plan.folder.absolute() / "final") if untested else "done"
 
     def _choose(self, space: str) -> None:
         """Note the winners of a space, unless the log has the same ones."""
@@ -155,7 +155,7 @@ class Engine:
         run.state = "running"
         run.attempts += 1
         space = self._spaces[run.space]
-        folder = self.folder(run)
+        folder = self.folder(run).absolute()  # a worker may have another working directory
         folder.mkdir(parents=True, exist_ok=True)
         return Job(
             kind=run.kind,

@@ -82,17 +82,18 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
     if study.plan.address is None:  # read when Ray is imported: listen on loopback only
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from study import tune
-    from study.progress import show_end
+    from study.progress import show_end, show_plan
 
     with Interruption(console) as interruption:
         console.print("Starting Ray ...", highlight=False)
-        tune.start(study.plan.address)
+        dashboard = tune.start(study.plan.address)
         interruption.install()
         try:
             nodes = tune.nodes()
             plan, slots = planning.place(study.plan, nodes)
             engine = _open(replace(study, plan=plan), slots, nodes)
             interruption.engine = engine
+            show_plan(engine, study.dataset, study.data, slots, dashboard, console)
             _run(engine, study, slots, console)
         finally:
             tune.stop()
@@ -122,9 +123,8 @@ def _open(study: Study, slots: int, nodes: Sequence[Mapping[str, float]]) -> "En
 
 def _run(engine: "Engine", study: Study, slots: int, console: Console) -> None:
     from study import tune
-    from study.progress import Progress, show_plan
+    from study.progress import Progress
 
-    show_plan(engine, study.dataset, study.data, slots, tune.dashboard(), console)
     try:
         with Progress(engine, slots, console):
             tune.execute(engine, study.data, study.dataset.test, len(study.dataset.classes), slots)

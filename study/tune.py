@@ -241,22 +241,17 @@ class Metrics:
             self._best.set(max(full), {"space": space})
 
 
-def start(address: str | None) -> None:
-    """Start Ray on this machine, or join the cluster at `address`."""
+def start(address: str | None) -> str | None:
+    """Start Ray on this machine, or join the cluster at `address`. Return its dashboard, None where there is none."""
     # The dashboard is not asked for but let be: where it cannot start, the study goes on without.
     local = {"dashboard_host": "127.0.0.1"} if address is None else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **local)
+    context = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **local)
+    return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 
 def nodes() -> list[Mapping[str, float]]:
     """Resources of each node of Ray, such as CPU and GPU."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def dashboard() -> str | None:
-    """Address of Ray's dashboard, or None where it could not start."""
-    url = ray.get_runtime_context().worker.node.webui_url
-    return f"http://{url}" if url else None
 
 
 def execute(engine: Engine, data: SearchData, test: Images, classes: int, slots: int) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from analysis.tables import TRIAL_COLUMNS
 from study.config import Config
 from study.sampler import Sampler
 from study.space import Parameter, Space
@@ -23,6 +24,11 @@ def test_the_reference_lies_inside_every_numeric_range_and_not_on_its_edge(name:
         value = SPACES[name].reference.get(parameter["name"])
         if value is not None and parameter["type"] != "categorical" and parameter["name"] != "label_smoothing":
             assert parameter["low"] < value < parameter["high"], parameter["name"]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_no_hyperparameter_is_called_as_a_column_of_the_trials(name: str) -> None:
+    assert not {parameter.name for parameter in SPACES[name].parameters} & set(TRIAL_COLUMNS)
 
 
 @pytest.mark.parametrize("name", SPACES)

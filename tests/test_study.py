@@ -20,6 +20,7 @@ import pytest
 
 import analysis
 from analysis.events import Event, read_events
+from analysis.report import write_report
 from tests.dashboard_page import open_dashboard, page_text
 
 pytestmark = pytest.mark.slow
@@ -171,9 +172,10 @@ def test_a_second_signal_ends_at_once(start: Callable[..., Study]) -> None:
     assert study.process.returncode == 130
 
 
-def test_a_killed_worker_costs_no_trial_and_no_epoch(start: Callable[..., Study]) -> None:
+def test_a_report_of_a_running_study_and_a_killed_worker_that_costs_no_epoch(start: Callable[..., Study]) -> None:
     study = start("worker", "--space", "resnet", *SMALL, "--no-report")
     study.wait_for(lambda events: count(events, "epoch") >= 3)
+    assert "Still running" in write_report(study.folder).read_text()
     last = [event for event in study.events() if event["event"] == "started"][-1]
     os.kill(last["worker"], signal.SIGKILL)
     out = study.end()
