@@ -53,7 +53,8 @@ class ResNet(nn.Module):
         x = self.stem(x)  # (N, width, H, W)
         x = self.stages(x)  # (N, 8 * width, H/8, W/8)
         x = x.mean(dim=(2, 3))  # (N, 8 * width)
-        return self.head(x)  # (N, num_classes)
+        logits: Tensor = self.head(x)  # (N, num_classes)
+        return logits
 
 
 def _shortcut(in_channels: int, channels: int, stride: int) -> nn.Module:

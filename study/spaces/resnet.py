@@ -11,7 +11,7 @@ from study.space import Parameter, Space
 from study.spaces.training import HE_2016, TRAINING
 
 ARCHITECTURE = (
-    Parameter("width", CategoricalDistribution((8, 16, 32)), "scientific"),
+    Parameter("width", CategoricalDistribution((8, 12, 16, 24)), "scientific"),
     Parameter("blocks", IntDistribution(1, 3), "scientific"),
 )
 REFERENCE = {"width": 16, "blocks": 2, **HE_2016}

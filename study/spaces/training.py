@@ -17,7 +17,7 @@ TRAINING: Final = (
     Parameter("momentum", FloatDistribution(0.5, 0.99), "nuisance", {"optimizer": ("sgd",)}),
     Parameter("adamw_lr", FloatDistribution(1e-4, 3e-2, log=True), "nuisance", {"optimizer": ("adamw",)}),
     Parameter("weight_decay", FloatDistribution(1e-5, 1e-1, log=True), "nuisance"),
-    Parameter("batch_size", CategoricalDistribution((16, 32, 64, 128, 256)), "nuisance"),
+    Parameter("batch_size", CategoricalDistribution((32, 64, 128, 256)), "nuisance"),
     Parameter("schedule", CategoricalDistribution(("constant", "cosine", "one_cycle")), "nuisance"),
     Parameter("label_smoothing", FloatDistribution(0.0, 0.2), "nuisance"),
 )
