@@ -41,7 +41,7 @@ class Plan:
     spaces: tuple[str, ...]
     dataset: str = "digits"
     data_dir: Path = Path("data")
-    trials: int = 20
+    trials: int = 24
     max_epochs: int = 20
     name: str = ""
     runs: Path = Path("runs")
