@@ -145,7 +145,7 @@ def test_a_signal_ends_in_order_within_seconds_and_the_resume_finishes(
     sent = time.monotonic()
     study.process.send_signal(number)
     out = study.end(60)
-    assert time.monotonic() - sent < 30  # of which the report takes most
+    assert time.monotonic() - sent < 20  # some seconds on an idle machine
     assert study.process.returncode == 130
     assert f"python -m study.run --resume {study.folder}" in out
     assert study.events()[-1]["reason"] == "interrupted"
