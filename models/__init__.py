@@ -5,11 +5,36 @@ from typing import Any, Final
 
 from torch import nn
 
+from models.alexnet import alexnet
+from models.conv import conv, dilated
+from models.densenet import densenet, densenet_simple
+from models.googlenet import googlenet
+from models.handwritten import handwritten
+from models.lenet import lenet
+from models.mlp import mlp
+from models.nin import nin
+from models.plain_cnn import plain_cnn
+from models.references import REFERENCES, Reference
 from models.resnet import plain, resnet
+from models.senet import senet
+from models.vgg import vgg
 
 MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
+    "alexnet": alexnet,
+    "conv": conv,
+    "densenet": densenet,
+    "densenet_simple": densenet_simple,
+    "dilated": dilated,
+    "googlenet": googlenet,
+    "handwritten": handwritten,
+    "lenet": lenet,
+    "mlp": mlp,
+    "nin": nin,
     "plain": plain,
+    "plain_cnn": plain_cnn,
     "resnet": resnet,
+    "senet": senet,
+    "vgg": vgg,
 }
 
 
@@ -24,6 +49,13 @@ def build(
     if name not in MODELS:
         raise ValueError(f"Unknown network {name!r}. Valid: {', '.join(sorted(MODELS))}.")
     return MODELS[name](in_channels=in_channels, num_classes=num_classes, image_size=image_size, **architecture)
+
+
+def reference(name: str) -> Reference:
+    """Return the network that a source describes, such as "D-lenet"; `.build()` makes it."""
+    if name not in REFERENCES:
+        raise ValueError(f"Unknown reference {name!r}. Valid: {', '.join(REFERENCES)}.")
+    return REFERENCES[name]
 
 
 def count_parameters(module: nn.Module) -> int:
