@@ -19,6 +19,8 @@ from models.resnet import plain, resnet
 from models.senet import senet
 from models.vgg import vgg
 
+__all__ = ["MODELS", "REFERENCES", "Reference", "build", "count_parameters", "reference"]
+
 MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
     "alexnet": alexnet,
     "conv": conv,

@@ -8,6 +8,7 @@ four times the first, and a layer is padded where without it less than half of t
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -15,6 +16,7 @@ from models.choices import ACTIVATIONS, NORMS
 from models.sizes import Size, check_size, output_side, padding_for
 
 SMALLEST = 1
+DILATED_KERNEL = 3  # whether a pattern grids depends on it
 
 
 def satisfies_hybrid_rule(dilations: Sequence[int], kernel: int) -> bool:
@@ -29,7 +31,7 @@ def satisfies_hybrid_rule(dilations: Sequence[int], kernel: int) -> bool:
 
 def _teeth(dilations: Sequence[int]) -> list[list[int]]:
     teeth = [[dilations[0]]]
-    for before, dilation in zip(dilations, dilations[1:], strict=False):
+    for before, dilation in pairwise(dilations):
         if dilation < before:
             teeth.append([])
         teeth[-1].append(dilation)
@@ -66,18 +68,17 @@ def dilated(
     num_classes: int,
     image_size: Size,
     width: int,
-    kernel: int,
     dilations: str,
     norm: str,
     activation: str,
 ) -> nn.Sequential:
-    """The same with a dilation for each layer, such as "1-2-5". At 3x32x32: 32x30x30, 64x26x26, 128x16x16, classes.
+    """The same with kernel 3 and a dilation for each layer, such as "1-2-5".
 
-    A pattern may end in the word "grids": the spaces mark so those that violate the rule.
+    Shapes at 3x32x32: 32x30x30, 64x26x26, 128x16x16, classes. A pattern may end in the word "grids": the spaces mark so those that violate the rule.
     """
     check_size("dilated", image_size, SMALLEST)
     pattern = [int(dilation) for dilation in dilations.removesuffix(" grids").split("-")]
-    return _network(in_channels, num_classes, image_size, width, kernel, pattern, norm, activation)
+    return _network(in_channels, num_classes, image_size, width, DILATED_KERNEL, pattern, norm, activation)
 
 
 def _network(

@@ -27,7 +27,8 @@ class Handwritten(nn.Module):
         x = self.bn(x)
         x = x.relu()
         x = x.mean(dim=(2, 3))  # (N, width)
-        return self.head(x)  # (N, num_classes)
+        logits: Tensor = self.head(x)  # (N, num_classes)
+        return logits
 
 
 def handwritten(*, in_channels: int, num_classes: int, image_size: Size, width: int, kernel: int) -> Handwritten:

@@ -13,7 +13,7 @@ from models.choices import ACTIVATIONS, start_xavier
 from models.layers import BatchNorm
 from models.sizes import Size, check_size, output_side, padding_for
 
-SMALLEST = 4
+SMALLEST = 6
 POOLS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
 
 

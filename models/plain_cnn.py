@@ -10,7 +10,7 @@ from torch import nn
 from models.choices import ACTIVATIONS, NORMS
 from models.sizes import Size, check_size, output_side, padding_for
 
-SMALLEST = 4
+SMALLEST = 6
 
 
 def plain_cnn(

@@ -35,7 +35,7 @@ CIFAR: Final = (3, 32, 32)
 IMAGENET_GREY: Final = (1, 224, 224)  # Fashion-MNIST as D resizes it
 RESNET_18: Final = {"width": 64, "stages": 4, "blocks": 2}
 LENET: Final = {"width": 6, "kernel": 5, "pool": "avg", "activation": "sigmoid"}
-THREE_LAYERS: Final = {"width": 32, "kernel": 3, "norm": "batch", "activation": "relu"}
+THREE_LAYERS: Final = {"width": 32, "norm": "batch", "activation": "relu"}
 
 REFERENCES: Final[dict[str, Reference]] = {
     "A-resnet18": Reference("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10),
@@ -46,7 +46,7 @@ REFERENCES: Final[dict[str, Reference]] = {
         10,
     ),
     "B-handwritten": Reference("handwritten", {"width": 32, "kernel": 3}, CIFAR, 10),
-    "B-conv": Reference("conv", {**THREE_LAYERS, "depth": 3}, CIFAR, 10),
+    "B-conv": Reference("conv", {**THREE_LAYERS, "kernel": 3, "depth": 3}, CIFAR, 10),
     "B-dilated": Reference("dilated", {**THREE_LAYERS, "dilations": "1-2-5"}, CIFAR, 10),
     "B-residual-toy": Reference(
         "resnet", {"width": 32, "stages": 1, "blocks": 1, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10
@@ -56,9 +56,7 @@ REFERENCES: Final[dict[str, Reference]] = {
     "B-mlp": Reference(
         "mlp", {"width": 512, "depth": 2, "norm": "none", "activation": "relu", "dropout": 0.0}, CIFAR, 10
     ),
-    "C-plain-cnn": Reference(
-        "plain_cnn", {"width": 6, "kernel": 5, "norm": "none", "activation": "relu"}, CIFAR, 10
-    ),
+    "C-plain-cnn": Reference("plain_cnn", {"width": 6, "kernel": 5, "norm": "none", "activation": "relu"}, CIFAR, 10),
     "C-resnet18": Reference("resnet", {**RESNET_18, "stem": "7x7", "shortcut": "bare"}, CIFAR, 10),
     "C-densenet": Reference("densenet_simple", {"growth": 32, "layers": 6, "hidden": 512}, CIFAR, 10),
     "C-se-resnet18": Reference("senet", {"width": 64, "blocks": 2, "squeeze": 16}, CIFAR, 10),

@@ -48,7 +48,15 @@ class ResNet(nn.Module):
     """Stem, stages of `blocks` blocks with widths 1, 2, 4, 8 times `width`, global average, linear."""
 
     def __init__(
-        self, in_channels: int, num_classes: int, *, stem: str, width: int, stages: int, blocks: int, shortcut: str | None
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        stem: str,
+        width: int,
+        stages: int,
+        blocks: int,
+        shortcut: str | None,
     ) -> None:
         super().__init__()
         self.stem = _stem(stem, in_channels, width, bias=shortcut == "bare")
@@ -66,7 +74,8 @@ class ResNet(nn.Module):
         x = self.stem(x)  # (N, width, H, W), or a quarter of the side: see the table above
         x = self.stages(x)  # (N, 8 * width, H/8, W/8)
         x = self.pool(x)  # (N, 8 * width, 1, 1)
-        return self.head(x.flatten(1))  # (N, num_classes)
+        logits: Tensor = self.head(x.flatten(1))  # (N, num_classes)
+        return logits
 
 
 def _stem(kind: str, in_channels: int, width: int, *, bias: bool) -> nn.Sequential:
@@ -117,9 +126,7 @@ def resnet(
 ) -> ResNet:
     """ResNet of 2 + 2 x `stages` x `blocks` layers (4 and 2: ResNet-18), first stage `width` channels wide."""
     check_size(f"resnet with stem {stem}", image_size, SMALLEST.get(stem, 1))
-    return ResNet(
-        in_channels, num_classes, stem=stem, width=width, stages=stages, blocks=blocks, shortcut=shortcut
-    )
+    return ResNet(in_channels, num_classes, stem=stem, width=width, stages=stages, blocks=blocks, shortcut=shortcut)
 
 
 def plain(

@@ -40,7 +40,8 @@ class SqueezeBlock(nn.Module):
         shortcut = x if self.shortcut is None else self.shortcut(y)  # taken after the first BN-ReLU
         y = self.conv1(y)
         y = self.conv2(F.relu(self.bn2(y)))
-        return y * self.weigh(y) + shortcut
+        weights: Tensor = self.weigh(y)  # (N, C', 1, 1)
+        return y * weights + shortcut
 
 
 def senet(
@@ -48,7 +49,11 @@ def senet(
 ) -> nn.Sequential:
     """SE-ResNet of 2 + 8 x `blocks` layers; the excitation of C channels squeezes them to C / `squeeze`."""
     check_size("senet", image_size, SMALLEST)
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    layers: list[nn.Module] = [
+        nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
     channels_in = width
     for stage, stride in enumerate(STAGE_STRIDES):
         channels = width * 2**stage  # (N, channels, H / 2**stage, W / 2**stage)

@@ -6,7 +6,7 @@ Size = tuple[int, int]  # (H, W)
 
 
 def output_side(side: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """Return O = floor((I - k' + 2P) / S) + 1 with k' = (k - 1) d + 1, the side that a convolution leaves (source B)."""
+    """Return O = floor((I - k' + 2P) / S) + 1 with k' = (k - 1) d + 1, what a convolution leaves (source B)."""
     reach = (kernel - 1) * dilation + 1
     return (side - reach + 2 * padding) // stride + 1
 
