@@ -74,7 +74,8 @@ def dilated(
 ) -> nn.Sequential:
     """The same with kernel 3 and a dilation for each layer, such as "1-2-5".
 
-    Shapes at 3x32x32: 32x30x30, 64x26x26, 128x16x16, classes. A pattern may end in the word "grids": the spaces mark so those that violate the rule.
+    Shapes at 3x32x32: 32x30x30, 64x26x26, 128x16x16, classes. A pattern may end in the word "grids": the spaces mark so
+    those that violate the rule.
     """
     check_size("dilated", image_size, SMALLEST)
     pattern = [int(dilation) for dilation in dilations.removesuffix(" grids").split("-")]

@@ -36,12 +36,13 @@ class SqueezeBlock(nn.Module):
         self.shortcut = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(x))
+        y: Tensor = F.relu(self.bn1(x))
         shortcut = x if self.shortcut is None else self.shortcut(y)  # taken after the first BN-ReLU
         y = self.conv1(y)
         y = self.conv2(F.relu(self.bn2(y)))
         weights: Tensor = self.weigh(y)  # (N, C', 1, 1)
-        return y * weights + shortcut
+        total: Tensor = y * weights + shortcut
+        return total
 
 
 def senet(

@@ -175,7 +175,7 @@ def test_every_hyperparameter_of_training_changes_it(
 
 
 def test_the_list_of_changes_above_names_every_hyperparameter() -> None:
-    mark = next(m for m in test_every_hyperparameter_of_training_changes_it.pytestmark if m.name == "parametrize")  # type: ignore[attr-defined]
+    mark = next(m for m in test_every_hyperparameter_of_training_changes_it.pytestmark if m.name == "parametrize")
     changed = {
         name
         for before, after in mark.args[1]
