@@ -30,7 +30,7 @@ Next = Job | OpenTest | Literal["wait", "done"]
 
 
 class Engine:
-    """Decides what a study does next. `clock` gives seconds; the time budget counts from here on."""
+    """Decides what a study does next. `clock` gives seconds; the time budget counts from the first start of a run."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Engine:
         self._log = log
         self._clock = clock
         self._time_budget = time_budget
-        self._deadline = math.inf if time_budget is None else clock() + time_budget
+        self._deadline = math.inf
         self._testing = False
         self._same_failures: list[str] = []
         for event in log.replayed:
@@ -210,6 +210,8 @@ class Engine:
 
     def _take_in(self, run: Run, fact: Event) -> None:
         if fact["event"] == "started":
+            if self._time_budget is not None and self._deadline == math.inf:
+                self._deadline = self._clock() + self._time_budget
             self._record(self._named(run, {**fact, "attempt": run.attempts}))
         elif fact["event"] == "ended":
             self._end(run, fact["state"], fact["error"])

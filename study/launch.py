@@ -98,7 +98,8 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
         finally:
             tune.stop()
     outcome = Outcome(plan.folder, engine.outcome)
-    written = _write_report(plan.folder, console) if report else None
+    in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
+    written = _write_report(plan.folder, console) if report and not in_a_hurry else None
     show_end(engine, written, console)
     return outcome
 
@@ -142,7 +143,7 @@ def _write_report(folder: Path, console: Console) -> Path | None:
     try:
         return write_report(folder)
     except OSError as error:
-        console.print(f"The report could not be written ({error}). Later: python -m analysis.report {folder}")
+        console.print(f"The report could not be written: {error}", markup=False)
         return None
 
 

@@ -50,7 +50,7 @@ class Plan:
     gpus_per_trial: float | None = None
     time_budget: float | None = None
     final_configs: int = 1
-    final_seeds: int = 6
+    final_seeds: int = 4
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 

@@ -179,8 +179,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
-    if report is not None:
-        rows["Report"] = str(report)
+    rows["Report"] = str(report) if report else f"python -m analysis.report {plan.folder}"
     spaces = " ".join(plan.spaces)
     rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"

@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         "--time-budget",
         type=_seconds,
         metavar="TIME",
-        help="time for the search, such as 90s, 30m or 2h; the final runs come after it (default: none)",
+        help="time for the search from its first trial on, such as 90s, 30m or 2h; final runs follow (default: none)",
     )
     add(
         "--final-configs",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import models
 from analysis.events import Event
 from data_utils.batches import Batches
-from study.trial import predict
+from study.trial import on_device, predict
 
 SHOWN_IMAGES: Final = 200  # test images kept for the report: the most confident mistakes first
 
@@ -37,7 +37,7 @@ def load_network(folder: Path, device: torch.device) -> nn.Module:
     arguments = json.loads((folder / "model.json").read_text())
     network = models.build(**{**arguments, "image_size": tuple(arguments["image_size"])})
     network.load_state_dict(load_file(folder / "model.safetensors"))
-    return network.to(device=device, memory_format=torch.channels_last)
+    return on_device(network, device)
 
 
 def _keep_predictions(folder: Path, logits: Tensor, labels: Tensor) -> np.ndarray:
@@ -62,7 +62,7 @@ def _keep_images(folder: Path, probabilities: list[np.ndarray], test_split: Batc
     _save_arrays(folder / "test_images.npz", index=index, image=chosen.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def _save_arrays(path: Path, **arrays: np.ndarray) -> None:
+def _save_arrays(path: Path, **arrays: Any) -> None:
     temporary = path.with_suffix(".tmp.npz")
     np.savez_compressed(temporary, **arrays)
     temporary.rename(path)

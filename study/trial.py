@@ -98,7 +98,7 @@ class Trial:
         config = Config(job.config)
         torch.manual_seed(job.seed)  # initial weights; the order of the images has a generator of its own
         network = models.build(**network_arguments(job, config, data))
-        self.model = network.to(device=device, memory_format=torch.channels_last)
+        self.model = on_device(network, device)
         self._order = torch.Generator().manual_seed(job.seed)
         self._batch_size: int = config["batch_size"]
         self._label_smoothing: float = config["label_smoothing"]
@@ -221,6 +221,11 @@ def network_arguments(job: Job, config: Mapping[str, Any], data: TrialData) -> d
     shape = {"in_channels": channels, "num_classes": data.num_classes, "image_size": (height, width)}
     architecture = {name: config[name] for name in job.architecture if name in config}
     return {"name": job.network, **shape, **architecture}
+
+
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to `device` in the memory order that convolutions are fastest in."""
+    return network.to(device).to(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

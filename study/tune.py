@@ -24,8 +24,8 @@ QUIET: Final[Mapping[str, str]] = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
-for _name, _value in QUIET.items():
-    os.environ.setdefault(_name, _value)
+for _variable, _value in QUIET.items():
+    os.environ.setdefault(_variable, _value)
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402

@@ -9,7 +9,7 @@ from study.asha import Asha, Decision, rungs
 
 def arrive(asha: Asha, epoch: int, scores: list[float], first: int = 0) -> list[str]:
     """Let trials arrive at a rung one after another and return what was decided."""
-    actions = []
+    actions: list[str] = []
     for number, score in enumerate(scores, first):
         decision = asha.judge(f"t{number}", epoch, score)
         assert decision is not None

@@ -221,7 +221,7 @@ def test_the_same_failure_again_and_again_ends_the_study_but_different_ones_do_n
     engine = make(tmp_path, trials=SAME_FAILURES + 3)
     for number, job in enumerate(jobs(engine)):
         error = "ValueError: odd" if number == 1 else "RuntimeError: same"
-        engine.report(job.key, [{"event": "ended", "state": "failed", "error": error}])  # type: ignore[union-attr]
+        engine.report(job.key, [{"event": "ended", "state": "failed", "error": error}])
     assert engine.outcome == "failed"
     assert len(engine.state.of_kind("trial")) == 2 + SAME_FAILURES
     assert engine.repeated_failure == "RuntimeError: same"
@@ -242,7 +242,7 @@ def test_a_diverged_trial_never_wins_and_its_missing_numbers_stay_missing(tmp_pa
 def test_a_study_whose_trials_all_failed_ends_without_a_winner(tmp_path: Path) -> None:
     engine = make(tmp_path, trials=2)
     for job in jobs(engine):
-        engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: x"}])  # type: ignore[union-attr]
+        engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: x"}])
     assert engine.outcome == "finished"
     assert engine.state.of_kind("final") == []
     engine.close()

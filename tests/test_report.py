@@ -69,6 +69,7 @@ def test_the_summary_comes_first_and_states_n(page: str) -> None:
     assert "1 opening" in text
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     run = SampleRun(spaces=("resnet",), trials=2, final=False).write(tmp_path / "run")
     write_report(run)

@@ -96,7 +96,7 @@ def test_a_failed_trial_costs_one_line_with_the_place_of_its_log(tmp_path: Path)
     with Progress(engine, 1, screen):
         for job in jobs(engine):
             (job.folder / "trial.log").write_text("Traceback ...")
-            engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: [odd] x"}])  # type: ignore[union-attr]
+            engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: [odd] x"}])
     engine.close()
     assert out.getvalue() == f"resnet-0000 failed: E: [odd] x ({tmp_path}/s/trials/resnet-0000/trial.log)\n"
 

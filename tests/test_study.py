@@ -145,7 +145,7 @@ def test_a_signal_ends_in_order_within_seconds_and_the_resume_finishes(
     sent = time.monotonic()
     study.process.send_signal(number)
     out = study.end(60)
-    assert time.monotonic() - sent < 30  # of which the report takes most
+    assert time.monotonic() - sent < 20  # some seconds on an idle machine
     assert study.process.returncode == 130
     assert f"python -m study.run --resume {study.folder}" in out
     assert study.events()[-1]["reason"] == "interrupted"
@@ -173,11 +173,11 @@ def test_a_second_signal_ends_at_once(start: Callable[..., Study]) -> None:
 
 
 def test_a_report_of_a_running_study_and_a_killed_worker_that_costs_no_epoch(start: Callable[..., Study]) -> None:
-    study = start("worker", "--space", "resnet", *SMALL, "--no-report")
+    study = start("worker", "--space", "resnet", "--trials", "6", "--max-epochs", "18", "--no-report")
     study.wait_for(lambda events: count(events, "epoch") >= 3)
-    assert "Still running" in write_report(study.folder).read_text()
     last = [event for event in study.events() if event["event"] == "started"][-1]
     os.kill(last["worker"], signal.SIGKILL)
+    assert "Still running" in write_report(study.folder).read_text()
     out = study.end()
     assert study.process.returncode == 0
     assert f"{last['trial']} interrupted: worker lost" in out

@@ -100,7 +100,7 @@ def draw_confusion(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # n
     turned = room and max(map(len, classes)) > 3
     axes.tick_params(axis="x", rotation=40 if turned else 0)
     axes.tick_params(axis="y", rotation=0)
-    axes.collections[0].colorbar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    canvas.axes[-1].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
 

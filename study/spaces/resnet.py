@@ -13,7 +13,7 @@ from study.spaces.training import HE_2016, TRAINING
 
 ARCHITECTURE = (
     Parameter("stem", CategoricalDistribution(("3x3", "3x3-valid", "7x7")), "scientific"),
-    Parameter("width", CategoricalDistribution((8, 16, 32)), "scientific"),
+    Parameter("width", CategoricalDistribution((8, 12, 16, 24)), "scientific"),
     Parameter("stages", CategoricalDistribution((1, 2, 3, 4)), "scientific"),
     Parameter("blocks", IntDistribution(1, 3), "scientific"),
 )

@@ -14,7 +14,7 @@ SENET = Space(
     network="senet",
     description="ResNet with squeeze and excitation, pre-activation: 2 + 8 x blocks layers (blocks 2: SE-ResNet-18).",
     architecture=(
-        Parameter("width", CategoricalDistribution((8, 16, 32)), "scientific"),
+        Parameter("width", CategoricalDistribution((8, 12, 16, 24)), "scientific"),
         Parameter("blocks", IntDistribution(1, 3), "scientific"),
         Parameter("squeeze", CategoricalDistribution((2, 4, 8, 16)), "scientific"),
     ),
