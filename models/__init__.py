@@ -6,11 +6,38 @@ from typing import Any, Final
 
 from torch import nn
 
+from models.alexnet import alexnet
+from models.conv import conv, dilated
+from models.densenet import densenet, densenet_simple
+from models.googlenet import googlenet
+from models.handwritten import handwritten
+from models.lenet import lenet
+from models.mlp import mlp
+from models.nin import nin
+from models.plain_cnn import plain_cnn
+from models.references import REFERENCES, Reference
 from models.resnet import plain, resnet
+from models.senet import senet
+from models.vgg import vgg
+
+__all__ = ["MODELS", "REFERENCES", "Reference", "build", "count_parameters", "reference"]
 
 MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
+    "alexnet": alexnet,
+    "conv": conv,
+    "densenet": densenet,
+    "densenet_simple": densenet_simple,
+    "dilated": dilated,
+    "googlenet": googlenet,
+    "handwritten": handwritten,
+    "lenet": lenet,
+    "mlp": mlp,
+    "nin": nin,
     "plain": plain,
+    "plain_cnn": plain_cnn,
     "resnet": resnet,
+    "senet": senet,
+    "vgg": vgg,
 }
 
 
@@ -34,6 +61,13 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     if name not in MODELS:
         raise ValueError(f"Unknown network {name!r}. Valid: {', '.join(sorted(MODELS))}.")
     return MODELS[name]
+
+
+def reference(name: str) -> Reference:
+    """Return the network that a source describes, such as "D-lenet"; `.build()` makes it."""
+    if name not in REFERENCES:
+        raise ValueError(f"Unknown reference {name!r}. Valid: {', '.join(REFERENCES)}.")
+    return REFERENCES[name]
 
 
 def count_parameters(module: nn.Module) -> int:

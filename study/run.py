@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -26,6 +26,25 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{message}\nAll flags: python -m study.run --help\n")
 
 
+def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
+    """Give each flag with a value: its name, its type, what stands for the value in the help, and the help."""
+    yield "--dataset", str, "NAME", f"{', '.join(DATASETS)} (default {DEFAULT.dataset}, no download)"
+    yield "--data-dir", Path, "DIR", f"where data sets lie or are downloaded to (default {DEFAULT.data_dir})"
+    yield "--trials", int, "N", f"trials of each space (default {DEFAULT.trials})"
+    yield "--max-epochs", int, "N", f"epochs of a trial at full length (default {DEFAULT.max_epochs})"
+    yield "--name", str, "NAME", "name of the run folder (default: the spaces and the data set)"
+    yield "--runs", Path, "DIR", f"folder of run folders (default {DEFAULT.runs})"
+    yield "--resume", Path, "RUN_DIR", "go on with this study; --trials may be larger than before"
+    yield "--seed", int, "N", f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})"
+    yield "--cpus-per-trial", int, "N", f"CPU cores of a slot (default {DEFAULT.cpus_per_trial})"
+    yield "--gpus-per-trial", float, "X", "GPUs of a slot; 0.25: four share one (default: 1 if there are any, else 0)"
+    budget = "time for the search from its first trial on, such as 90s, 30m or 2h; final runs follow (default: none)"
+    yield "--time-budget", _seconds, "TIME", budget
+    yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
+    yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
+    yield "--address", str, "ADDRESS", "Ray cluster to join, such as auto or HOST:6379 (default: Ray on this machine)"
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser. Flags that are not given stay None, so that a resume knows what was asked."""
     made = _Parser(
@@ -33,61 +52,12 @@ def parser() -> argparse.ArgumentParser:
         description="Compare CNN architectures: tune each with the same budget, retrain the winners, report.",
         epilog="Example: python -m study.run --space resnet plain --trials 40 --max-epochs 27 --dataset cifar10",
     )
-    add = made.add_argument
-    add(
-        "--space",
-        nargs="+",
-        metavar="NAME",
-        help=f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours (it is run)",
-    )
-    add("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (default {DEFAULT.dataset}, no download)")
-    add(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help=f"where data sets lie or are downloaded to (default {DEFAULT.data_dir})",
-    )
-    add("--trials", type=int, metavar="N", help=f"trials of each space (default {DEFAULT.trials})")
-    add("--max-epochs", type=int, metavar="N", help=f"epochs of a trial at full length (default {DEFAULT.max_epochs})")
-    add("--name", metavar="NAME", help="name of the run folder (default: the spaces and the data set)")
-    add("--runs", type=Path, metavar="DIR", help=f"folder of run folders (default {DEFAULT.runs})")
-    add("--resume", type=Path, metavar="RUN_DIR", help="go on with this study; --trials may be larger than before")
-    add(
-        "--seed",
-        type=int,
-        metavar="N",
-        help=f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})",
-    )
-    add("--cpus-per-trial", type=int, metavar="N", help=f"CPU cores of a slot (default {DEFAULT.cpus_per_trial})")
-    add(
-        "--gpus-per-trial",
-        type=float,
-        metavar="X",
-        help="GPUs of a slot; 0.25 lets four share one (default: 1 if there are any, else 0)",
-    )
-    add(
-        "--time-budget",
-        type=_seconds,
-        metavar="TIME",
-        help="time for the search from its first trial on, such as 90s, 30m or 2h; final runs follow (default: none)",
-    )
-    add(
-        "--final-configs",
-        type=int,
-        metavar="N",
-        help=f"winners of each space that are retrained (default {DEFAULT.final_configs})",
-    )
-    add("--final-seeds", type=int, metavar="N", help=f"fresh seeds for each of them (default {DEFAULT.final_seeds})")
-    add(
-        "--address",
-        metavar="ADDRESS",
-        help="Ray cluster to join, such as auto or ray://HOST:10001 (default: Ray on this machine)",
-    )
-    add(
-        "--no-report",
-        action="store_true",
-        help="leave the report out; python -m analysis.report RUN_DIR writes it later",
-    )
+    spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours (it is run)"
+    made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
+    for flag, kind, metavar, text in _flags():
+        made.add_argument(flag, type=kind, metavar=metavar, help=text)
+    later = "leave the report out; python -m analysis.report RUN_DIR writes it later"
+    made.add_argument("--no-report", action="store_true", help=later)
     return made
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,24 @@ import torch
 from data_utils.batches import Batches
 from data_utils.datasets import load
 from data_utils.splits import SearchData, split
+from study.space import Space
 from study.trial import TrialData
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
 CPU = torch.device("cpu")
+SIZES = ("width", "growth", "hidden")  # hyperparameters that a test may make small
+
+
+def narrow(space: Space, config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with the smallest widths that `space` offers."""
+    choices = {p.name: p.to_json()["choices"] for p in space.architecture if p.name in SIZES}
+    return {**config, **{name: min(values) for name, values in choices.items()}}
+
+
+def architecture(space: Space, config: dict[str, Any]) -> dict[str, Any]:
+    """The part of `config` that the network takes."""
+    return {p.name: config[p.name] for p in space.architecture if p.name in config}
 
 
 @pytest.fixture(scope="session")

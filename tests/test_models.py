@@ -1,5 +1,7 @@
-"""Every network of the registry: shapes, gradients, determinism, formats; and the counts that the papers print."""
+"""Every network of the registry: shapes, gradients, determinism, formats, sizes; each hyperparameter counts."""
 
+import inspect
+import re
 from typing import Any
 
 import pytest
@@ -9,18 +11,30 @@ from torch.nn import functional as F
 
 import models
 from models.resnet import BasicBlock
+from study.sampler import Sampler
+from study.space import Parameter, Space
 from study.spaces import SPACES
+from tests.conftest import architecture, narrow
 
 SIZES = [(1, 8), (3, 32)]
+HYPERPARAMETERS = [(space, p) for space in SPACES.values() for p in space.architecture]
+
+
+def space_of(name: str) -> Space:
+    """The space that varies the network `name`."""
+    return next(space for space in SPACES.values() if space.network == name)
+
+
+def make(name: str, shape: tuple[int, int, int], classes: int = 10, **changes: Any) -> nn.Module:
+    """The network in the reference setting of its space, narrow, with changes."""
+    space = space_of(name)
+    options = {**architecture(space, narrow(space, dict(space.reference))), **changes}
+    torch.manual_seed(0)
+    return models.build(name, in_channels=shape[0], num_classes=classes, image_size=shape[1:], **options)
 
 
 def small(name: str, channels: int, size: int, classes: int = 10) -> nn.Module:
-    """The network in the reference setting of its space, narrow."""
-    space = next(space for space in SPACES.values() if space.network == name)
-    architecture = {parameter.name: space.reference[parameter.name] for parameter in space.architecture}
-    torch.manual_seed(0)
-    shape: dict[str, Any] = {"in_channels": channels, "num_classes": classes, "image_size": (size, size)}
-    return models.build(name, **shape, **{**architecture, "width": 8})
+    return make(name, (channels, size, size), classes)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
@@ -59,15 +73,56 @@ def test_channels_last_and_a_state_dict_round_trip_change_nothing(name: str) -> 
     assert torch.allclose(network(images), last, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "classes", "parameters"), [("resnet", 10, 11_173_962), ("resnet", 100, 11_220_132)])
-def test_resnet_18_has_the_parameters_that_references_a_and_b_count(name: str, classes: int, parameters: int) -> None:
-    network = models.build(name, in_channels=3, num_classes=classes, image_size=(32, 32), width=64, blocks=2)
-    assert models.count_parameters(network) == parameters
+@pytest.mark.parametrize("name", models.MODELS)
+def test_bfloat16_gives_nearly_the_same(name: str) -> None:
+    network, images = small(name, 3, 32).eval(), torch.randn(4, 3, 32, 32)
+    expected = network(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(images).float()
+    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_a_space_offers_exactly_the_hyperparameters_that_its_network_takes(name: str) -> None:
+    signature = inspect.signature(models.MODELS[name])
+    taken = set(signature.parameters) - {"in_channels", "num_classes", "image_size"}
+    assert taken == {parameter.name for parameter in space_of(name).architecture}
+    assert all(parameter.default is inspect.Parameter.empty for parameter in signature.parameters.values())
+
+
+@pytest.mark.parametrize(("space", "parameter"), HYPERPARAMETERS, ids=lambda value: getattr(value, "name", None))
+def test_every_hyperparameter_of_an_architecture_changes_the_network(space: Space, parameter: Parameter) -> None:
+    stored = parameter.to_json()
+    values = stored["choices"] if stored["type"] == "categorical" else (stored["low"], stored["high"])
+    networks = [make(space.network, (3, 28, 28), **{parameter.name: value}) for value in (values[0], values[-1])]
+    counts = [models.count_parameters(network) for network in networks]
+    answers = []
+    for network in networks if counts[0] == counts[1] else ():
+        torch.manual_seed(0)  # images, and what dropout leaves out
+        answers.append(network(torch.randn(4, 3, 28, 28)))
+    assert counts[0] != counts[1] or not torch.allclose(*answers)
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_the_smallest_images_that_a_network_states_pass_and_smaller_ones_are_refused(space: str) -> None:
+    sampler, wanted = Sampler(SPACES[space], seed=1), SPACES[space].network
+    for index in range(10):
+        config = narrow(SPACES[space], sampler.suggest(index, random_trials=10)[1])
+        options = architecture(SPACES[space], config)
+        with pytest.raises(ValueError, match=r"at least (\d+)x\1 pixels, not 0x9") as refused:
+            make(wanted, (1, 0, 9), **options)
+        found = re.search(r"at least (\d+)x", str(refused.value))
+        assert found is not None
+        smallest = int(found[1])
+        assert smallest <= 8  # the digits
+        with pytest.raises(ValueError, match=f"at least {smallest}x{smallest}"):
+            make(wanted, (1, 9, smallest - 1), **options)
+        for size in ((smallest, smallest), (smallest, 11)):
+            assert make(wanted, (1, *size), **options)(torch.randn(4, 1, *size)).shape == (4, 10)
 
 
 def test_plain_is_resnet_without_what_belongs_to_its_shortcuts() -> None:
-    shape: dict[str, Any] = {"in_channels": 3, "num_classes": 10, "image_size": (32, 32), "width": 64, "blocks": 2}
-    resnet, plain = models.build("resnet", **shape), models.build("plain", **shape)
+    resnet, plain = (models.reference(name).build() for name in ("B-resnet18", "B-plain18"))
     shortcuts = sum(p.numel() for key, p in resnet.named_parameters() if "shortcut" in key)
     assert shortcuts == 64 * 128 + 128 * 256 + 256 * 512 + 2 * (128 + 256 + 512)
     assert models.count_parameters(resnet) - models.count_parameters(plain) == shortcuts
@@ -75,7 +130,7 @@ def test_plain_is_resnet_without_what_belongs_to_its_shortcuts() -> None:
 
 def test_a_block_with_zero_weights_passes_its_input_through_the_shortcut_alone() -> None:
     images = torch.rand(2, 8, 4, 4)
-    with_shortcut, without = BasicBlock(8, 8, 1, True).eval(), BasicBlock(8, 8, 1, False).eval()
+    with_shortcut, without = BasicBlock(8, 8, 1, "norm").eval(), BasicBlock(8, 8, 1, None).eval()
     for block in (with_shortcut, without):
         nn.init.zeros_(block.conv2.weight)
     assert torch.equal(with_shortcut(images), images)
@@ -83,7 +138,7 @@ def test_a_block_with_zero_weights_passes_its_input_through_the_shortcut_alone()
 
 
 def test_a_block_computes_what_the_paper_draws() -> None:
-    block, x = BasicBlock(4, 8, 2, True).eval(), torch.randn(2, 4, 8, 8)
+    block, x = BasicBlock(4, 8, 2, "norm").eval(), torch.randn(2, 4, 8, 8)
     assert block.shortcut is not None
     inner = F.relu(block.bn1(F.conv2d(x, block.conv1.weight, stride=2, padding=1)))
     expected = F.relu(block.bn2(F.conv2d(inner, block.conv2.weight, padding=1)) + block.shortcut(x))
@@ -91,5 +146,5 @@ def test_a_block_computes_what_the_paper_draws() -> None:
 
 
 def test_an_unknown_network_answers_with_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"'resnext'.*plain, resnet"):
+    with pytest.raises(ValueError, match=r"'resnext'.*plain, plain_cnn, resnet"):
         models.build("resnext", in_channels=1, num_classes=2, image_size=(8, 8))

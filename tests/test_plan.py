@@ -21,8 +21,8 @@ def check(**changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"spaces": ()}, "No space is given.*Valid: plain, resnet"),
-        ({"spaces": ("resnett",)}, "Unknown space 'resnett'. Did you mean 'resnet'.* Valid: plain, resnet"),
+        ({"spaces": ()}, "No space is given.*Valid: alexnet, .*, vgg"),
+        ({"spaces": ("resnett",)}, "Unknown space 'resnett'. Did you mean 'resnet'.* Valid: alexnet, .*, vgg"),
         ({"spaces": ("resnet", "resnet")}, "'resnet' is given twice"),
         ({"dataset": "cifar"}, "Unknown data set 'cifar'. Did you mean 'cifar10'.*cifar10, cifar100, digits"),
         ({"trials": 0}, "--trials is 0, but must be at least 1"),

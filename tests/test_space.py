@@ -6,10 +6,12 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from analysis.tables import TRIAL_COLUMNS
+from models.conv import DILATED_KERNEL, satisfies_hybrid_rule
 from study.config import Config
 from study.sampler import Sampler
 from study.space import Parameter, Space
 from study.spaces import SPACES
+from study.spaces.conv import DILATIONS
 
 LR = Parameter("lr", FloatDistribution(1e-3, 1.0, log=True), "nuisance")
 
@@ -22,8 +24,17 @@ def make(*parameters: Parameter, **reference: object) -> Space:
 def test_the_reference_lies_inside_every_numeric_range_and_not_on_its_edge(name: str) -> None:
     for parameter in SPACES[name].to_json()["parameters"]:
         value = SPACES[name].reference.get(parameter["name"])
-        if value is not None and parameter["type"] != "categorical" and parameter["name"] != "label_smoothing":
-            assert parameter["low"] < value < parameter["high"], parameter["name"]
+        if value is not None and parameter["type"] != "categorical":
+            off = value == parameter["low"] == 0  # no smoothing, warm-up, dropout
+            assert off or parameter["low"] < value < parameter["high"], parameter["name"]
+
+
+def test_exactly_the_patterns_that_leave_pixels_out_say_so() -> None:
+    marked = {pattern: pattern.endswith(" grids") for pattern in DILATIONS}
+    for pattern, grids in marked.items():
+        dilations = [int(part) for part in pattern.removesuffix(" grids").split("-")]
+        assert satisfies_hybrid_rule(dilations, DILATED_KERNEL) != grids, pattern
+    assert set(marked.values()) == {False, True}
 
 
 @pytest.mark.parametrize("name", SPACES)

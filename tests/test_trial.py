@@ -17,15 +17,17 @@ from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
 from study.sampler import Sampler
 from study.spaces import SPACES
 from study.trial import Trial, TrialData, evaluate, train
-from tests.conftest import CPU
+from tests.conftest import CPU, narrow
 
-SMALL = {"width": 8, "blocks": 1, "batch_size": 32}
+SMALL = {"width": 8, "blocks": 1, "batch_size": 32}  # for resnet
 
 
 def job(folder: Path, space: str = "resnet", *, max_epochs: int = 4, **config: Any) -> Job:
     """A job of the reference setting, made small, with changes."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = {**SPACES[space].reference, **SMALL, **config}
+    left_out = {parameter.name for parameter in SPACES[space].parameters} - set(SPACES[space].active(chosen))
+    chosen = {name: value for name, value in chosen.items() if name not in left_out}
     architecture = tuple(parameter.name for parameter in SPACES[space].architecture)
     return Job("trial", "t", SPACES[space].network, architecture, chosen, 1, max_epochs, (1, 3), folder, 0)
 
@@ -101,8 +103,8 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(tmp_path: Path,
 def test_an_error_ends_the_trial_with_one_line_and_leaves_the_traceback_in_its_log(
     tmp_path: Path, trial_data: TrialData
 ) -> None:
-    events = list(train(job(tmp_path, optimizer="adam"), trial_data, CPU))
-    assert events == [{"event": "ended", "state": "failed", "error": "KeyError: 'adam'"}]
+    events = list(train(job(tmp_path, optimizer="lion"), trial_data, CPU))
+    assert events == [{"event": "ended", "state": "failed", "error": "KeyError: 'lion'"}]
     assert "Traceback" in (tmp_path / "trial.log").read_text()
 
 
@@ -112,66 +114,120 @@ def test_a_hyperparameter_that_nothing_reads_fails_the_trial(tmp_path: Path, tri
     assert "dropout_of_thought" in ended["error"]
 
 
+def configuration(space: str, index: int) -> dict[str, Any]:
+    """Configuration `index` of the random arm, narrow; the first is the reference."""
+    return narrow(SPACES[space], Sampler(SPACES[space], seed=0).suggest(index, random_trials=50)[1])
+
+
 @pytest.mark.parametrize("space", SPACES)
-def test_every_configuration_that_a_space_offers_builds_and_learns(
-    tmp_path: Path, trial_data: TrialData, space: str
-) -> None:
-    sampler = Sampler(SPACES[space], seed=0)
-    for index in range(8):
-        _, config = sampler.suggest(index, random_trials=8)
-        small = replace(job(tmp_path / str(index), space, max_epochs=1), config={**config, "width": 8})
-        events = list(train(small, trial_data, CPU))
+def test_configurations_that_a_space_offers_build_and_learn(tmp_path: Path, trial_data: TrialData, space: str) -> None:
+    for index in range(2):
+        config = configuration(space, index)
+        events = list(train(replace(job(tmp_path / str(index), space, max_epochs=1), config=config), trial_data, CPU))
         assert [event["event"] for event in events] in (["started", "epoch"], ["started", "ended"])
         assert events[-1].get("state") in (None, "diverged")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", SPACES)
+def test_fifty_configurations_of_a_space_build_and_take_a_step(
+    tmp_path: Path, trial_data: TrialData, space: str
+) -> None:
+    one_step = replace(trial_data, train=trial_data.validation)
+    for index in range(50):
+        config = {**configuration(space, index), "batch_size": 64}
+        events = list(train(replace(job(tmp_path / str(index), space, max_epochs=1), config=config), one_step, CPU))
+        assert events[-1].get("state") in (None, "diverged"), events[-1]
+
+
+ADAM = {"optimizer": "adam", "adam_lr": 1e-3}
+ADAMW = {"optimizer": "adamw", "adamw_lr": 1e-3}
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({"width": 8}, {"width": 16}),
-        ({"blocks": 1}, {"blocks": 2}),
-        ({"optimizer": "sgd"}, {"optimizer": "adamw", "adamw_lr": 1e-3}),
+        ({"optimizer": "sgd"}, ADAM),
         ({"sgd_lr": 0.01}, {"sgd_lr": 0.2}),
+        ({"momentum_form": "none"}, {"momentum_form": "classical"}),
+        ({"momentum_form": "classical"}, {"momentum_form": "nesterov"}),
         ({"momentum": 0.5}, {"momentum": 0.95}),
+        (ADAM, {**ADAM, "adam_lr": 1e-2}),
+        (ADAMW, {**ADAMW, "adamw_lr": 1e-2}),
+        ({**ADAM, "weight_decay": 0.1}, {**ADAMW, "weight_decay": 0.1}),
+        ({"decay": "none"}, {"decay": "weights"}),
         ({"weight_decay": 1e-5}, {"weight_decay": 0.1}),
         ({"batch_size": 32}, {"batch_size": 64}),
+        ({"schedule": "constant"}, {"schedule": "step"}),
         ({"schedule": "constant"}, {"schedule": "one_cycle"}),
+        ({"warm_up": 0.0}, {"warm_up": 0.5}),
         ({"label_smoothing": 0.0}, {"label_smoothing": 0.2}),
-        ({"optimizer": "adamw", "adamw_lr": 1e-3}, {"optimizer": "adamw", "adamw_lr": 1e-2}),
     ],
     ids=lambda change: "-".join(f"{name}={value}" for name, value in change.items()),
 )
-def test_every_hyperparameter_changes_the_training(
+def test_every_hyperparameter_of_training_changes_it(
     tmp_path: Path, trial_data: TrialData, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     losses = []
     for name, change in (("before", before), ("after", after)):
-        asked = job(tmp_path / name, max_epochs=1, **change)
-        dropped = {"sgd_lr", "momentum"} if asked.config["optimizer"] == "adamw" else set()
-        asked = replace(asked, config={key: value for key, value in asked.config.items() if key not in dropped})
-        events = list(train(asked, trial_data, CPU))
+        events = list(train(job(tmp_path / name, max_epochs=1, **change), trial_data, CPU))
         losses.append(events[-1]["train_loss"])
     assert losses[0] != losses[1]
 
 
 def test_the_list_of_changes_above_names_every_hyperparameter() -> None:
-    mark = next(m for m in test_every_hyperparameter_changes_the_training.pytestmark if m.name == "parametrize")
+    mark = next(m for m in test_every_hyperparameter_of_training_changes_it.pytestmark if m.name == "parametrize")
     named = {name for before, after in mark.args[1] for name in {**before, **after}}
-    assert named == {parameter.name for space in SPACES.values() for parameter in space.parameters}
+    assert named == {parameter.name for space in SPACES.values() for parameter in space.training}
+
+
+def rates(steps: int, **config: Any) -> list[float]:
+    """The learning rate of each step, for a peak of 0.1."""
+    chosen = Config({**SPACES["resnet"].reference, "sgd_lr": 0.1, **config})
+    made = optimizer(chosen, torch.nn.Linear(1, 1))
+    planned, found = schedule(chosen, made, steps=steps), []
+    for _ in range(steps):
+        found.append(learning_rate(made))
+        made.step()
+        planned.step()
+    return found
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_stay_within_the_peak_and_only_constant_does_not_fall(name: str) -> None:
-    config = Config({**SPACES["resnet"].reference, "schedule": name})
-    made = optimizer(config, torch.nn.Linear(1, 1))
-    planned, rates = schedule(config, made, steps=100), []
-    for _ in range(100):
-        rates.append(learning_rate(made))
-        made.step()
-        planned.step()
-    assert max(rates) <= config["sgd_lr"] * (1 + 1e-12)
-    assert rates[99] == pytest.approx(config["sgd_lr"] if name == "constant" else 0.0, abs=1e-3)
-    assert (rates[0] == config["sgd_lr"]) == (name != "one_cycle")
+    found = rates(100, schedule=name)
+    assert max(found) <= 0.1 * (1 + 1e-12)
+    assert found[99] == pytest.approx(0.1 if name == "constant" else 0.0, abs=1.001e-3)
+    assert (found[0] == 0.1) == (name != "one_cycle")
+
+
+def test_steps_fall_to_a_tenth_after_half_and_after_three_quarters() -> None:
+    assert rates(8, schedule="step") == pytest.approx([0.1] * 4 + [0.01] * 2 + [0.001] * 2)
+
+
+def test_a_warm_up_rises_to_the_schedule_in_equal_steps() -> None:
+    found = rates(20, schedule="constant", warm_up=0.2)
+    assert found == pytest.approx([0.025, 0.05, 0.075] + [0.1] * 17)
+    cosine = rates(20, schedule="cosine", warm_up=0.2)
+    assert cosine[3:] == rates(20, schedule="cosine")[3:]
+    assert all(rate > 0 for rate in cosine)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_an_optimizer_is_torchs_with_the_settings_of_its_name(name: str, kind: type) -> None:
+    config = {"optimizer": name, f"{name}_lr": 0.01, "decay": "weights", "weight_decay": 0.03}
+    made = optimizer(Config(config), torch.nn.Linear(1, 1))
+    assert type(made) is kind
+    assert (made.param_groups[0]["lr"], made.param_groups[0]["weight_decay"]) == (0.01, 0.03)
+
+
+@pytest.mark.parametrize("form", ["none", "classical", "nesterov"])
+def test_sgd_takes_the_momentum_of_its_form(form: str) -> None:
+    momentum = {} if form == "none" else {"momentum": 0.7}
+    config = {"optimizer": "sgd", "sgd_lr": 0.1, "momentum_form": form, **momentum, "decay": "none"}
+    group = optimizer(Config(config), torch.nn.Linear(1, 1)).param_groups[0]
+    expected = (0.0 if form == "none" else 0.7, form == "nesterov", 0.0)
+    assert (group["momentum"], group["nesterov"], group["weight_decay"]) == expected
 
 
 def test_the_mean_loss_is_over_every_image_and_the_score_is_accuracy(trial_data: TrialData) -> None:

@@ -1,8 +1,9 @@
 """ResNet with basic blocks, and "plain": the same layers without shortcuts.
 
-Reference setting: the training of He et al. 2016, since sources A and B print either none or one for 200 epochs of
-CIFAR-10 (Adam 1e-3, batch 512), whose batches are too few on small data. The depth is that of A and B, ResNet-18; the
-width is a quarter of theirs, 16 for 64: their 11 million parameters are far more than small images need.
+Reference setting: the training of He et al. 2016, since the sources print none (A, C), one for 200 epochs of CIFAR-10
+whose batches are too few on small data (B: Adam 1e-3, batch 512), or one without shuffling (E: Adam 1e-4, batch
+1024). The layers are those of A and B, ResNet-18 with a 3x3 stem; the width is a quarter of theirs, 16 for 64: their
+11 million parameters are far more than small images need, and a study on two cores ends in minutes.
 """
 
 from optuna.distributions import CategoricalDistribution, IntDistribution
@@ -11,25 +12,27 @@ from study.space import Parameter, Space
 from study.spaces.training import HE_2016, TRAINING
 
 ARCHITECTURE = (
+    Parameter("stem", CategoricalDistribution(("3x3", "3x3-valid", "7x7")), "scientific"),
     Parameter("width", CategoricalDistribution((8, 12, 16, 24)), "scientific"),
+    Parameter("stages", CategoricalDistribution((1, 2, 3, 4)), "scientific"),
     Parameter("blocks", IntDistribution(1, 3), "scientific"),
 )
-REFERENCE = {"width": 16, "blocks": 2, **HE_2016}
+REFERENCE = {"stem": "3x3", "width": 16, "stages": 4, "blocks": 2}
 
 RESNET = Space(
     name="resnet",
     network="resnet",
-    description="ResNet with basic blocks: four stages, 2 + 8 x blocks layers (blocks 2: ResNet-18).",
-    architecture=ARCHITECTURE,
+    description="ResNet with basic blocks: 2 + 2 x stages x blocks layers (4 and 2: ResNet-18).",
+    architecture=(*ARCHITECTURE, Parameter("shortcut", CategoricalDistribution(("norm", "bare")), "scientific")),
     training=TRAINING,
-    reference=REFERENCE,
+    reference={**REFERENCE, "shortcut": "norm", **HE_2016},
 )
 
 PLAIN = Space(
     name="plain",
     network="plain",
-    description="The layers of ResNet without its shortcuts (blocks 2: plain-18).",
+    description="The layers of ResNet without its shortcuts (4 stages of 2 blocks: plain-18).",
     architecture=ARCHITECTURE,
     training=TRAINING,
-    reference=REFERENCE,
+    reference={**REFERENCE, **HE_2016},
 )
