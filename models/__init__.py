@@ -1,5 +1,6 @@
 """Networks by name. One architecture per file; `MODELS` is the list; `build` makes one for a data set."""
 
+import runpy
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -48,9 +49,18 @@ def build(
     `architecture` holds the network's own hyperparameters; each is required, so that none is left at a value that
     nobody sees. Raises `ValueError` for an unknown name or an image too small for the network.
     """
+    return _builder(name)(in_channels=in_channels, num_classes=num_classes, image_size=image_size, **architecture)
+
+
+def _builder(name: str) -> Callable[..., nn.Module]:
+    """Return the function that makes a network: one of `MODELS`, or, for FILE.py:FUNCTION, one of a file."""
+    file, _, function = name.rpartition(":")
+    if file.endswith(".py"):
+        made: Callable[..., nn.Module] = runpy.run_path(file)[function]
+        return made
     if name not in MODELS:
         raise ValueError(f"Unknown network {name!r}. Valid: {', '.join(sorted(MODELS))}.")
-    return MODELS[name](in_channels=in_channels, num_classes=num_classes, image_size=image_size, **architecture)
+    return MODELS[name]
 
 
 def reference(name: str) -> Reference:

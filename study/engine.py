@@ -45,6 +45,7 @@ class Engine:
         self.state = State(plan, spaces)
         self.watchers: list[Callable[[Event], None]] = []
         self.stopped: str | None = None  # why nothing more is handed out
+        self.spaces = tuple(spaces)
         self._spaces = spaces
         self._log = log
         self._clock = clock

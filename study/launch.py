@@ -20,7 +20,7 @@ from data_utils.splits import SearchData, split
 from study import plan as planning
 from study.plan import Plan, PlanError
 from study.space import Space
-from study.spaces import SPACES
+from study.spaces import SPACES, find
 
 if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag need not cost
     from study.engine import Engine
@@ -58,11 +58,10 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
     content = planning.read_study(folder)
-    for name in content["spaces"]:
-        planning.check_name("space", name, SPACES)
     events, _ = read_events(folder / "events.jsonl")
     so_far = [event["trials"] for event in events if event["event"] == "study_opened"] or [content["trials"]]
     plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
+    plan.check_spaces(SPACES)
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
     study = _prepare(plan)
@@ -72,10 +71,14 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
 
 def _prepare(plan: Plan) -> Study:
     try:
+        spaces = [find(name) for name in plan.spaces]
         dataset = load(plan.dataset, plan.data_dir)
     except ValueError as error:
         raise PlanError(str(error)) from error
-    return Study(plan, {name: SPACES[name] for name in plan.spaces}, dataset, split(dataset.train, plan.seed))
+    by_name = {space.name: space for space in spaces}
+    if len(by_name) < len(spaces):
+        raise PlanError(f"Two of the spaces {', '.join(plan.spaces)} have the same name. Rename one in its file.")
+    return Study(plan, by_name, dataset, split(dataset.train, plan.seed))
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:

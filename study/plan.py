@@ -57,7 +57,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return self.runs / (self.name or "-".join((*self.spaces, self.dataset)))
+        return self.runs / (self.name or "-".join((*(Path(space).stem for space in self.spaces), self.dataset)))
 
     @property
     def reduction_factor(self) -> int:
@@ -77,15 +77,22 @@ class Plan:
 
     def check(self, spaces: Collection[str], datasets: Collection[str]) -> None:
         """Raise `PlanError` for what can be known to be wrong before anything starts."""
-        if not self.spaces:
-            raise PlanError(f"No space is given; a study needs at least one. Valid: {', '.join(sorted(spaces))}.")
-        for space in self.spaces:
-            check_name("space", space, spaces)
-            if self.spaces.count(space) > 1:
-                raise PlanError(f"Space {space!r} is given twice; each can take part once. Leave one out.")
+        self.check_spaces(spaces)
         check_name("data set", self.dataset, datasets)
         self.check_numbers()
         self._check_folder()
+
+    def check_spaces(self, spaces: Collection[str]) -> None:
+        """Raise `PlanError` for a space that is neither known nor a file, or that is given twice."""
+        if not self.spaces:
+            raise PlanError(f"No space is given; a study needs at least one. Valid: {', '.join(sorted(spaces))}.")
+        for space in self.spaces:
+            if space.endswith(".py"):
+                _check_file(space)
+            else:
+                check_name("space", space, spaces)
+            if self.spaces.count(space) > 1:
+                raise PlanError(f"Space {space!r} is given twice; each can take part once. Leave one out.")
 
     def check_numbers(self) -> None:
         """Raise `PlanError` for a number that no study can have."""
@@ -129,7 +136,7 @@ class Plan:
     def from_json(cls, folder: Path, content: Json, **changes: Any) -> Self:
         """Return the plan of a study that exists, from its study.json, with what may change at a resume."""
         asked = {
-            "spaces": tuple(content["spaces"]),
+            "spaces": tuple(space["file"] or name for name, space in content["spaces"].items()),
             "dataset": content["dataset"]["name"],
             "data_dir": Path(content["data_dir"]),
             "trials": content["trials"],
@@ -156,6 +163,11 @@ def check_name(kind: str, name: str, valid: Collection[str]) -> None:
         near = difflib.get_close_matches(name, valid, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise PlanError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(sorted(valid))}.")
+
+
+def _check_file(space: str) -> None:
+    if not Path(space).is_file():
+        raise PlanError(f"The space file {space} does not exist. Give the path of a Python file that defines SPACE.")
 
 
 def _whole_or_share(gpus: float) -> bool:

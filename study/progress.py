@@ -70,7 +70,7 @@ class Progress:
         return table
 
     def _rows(self) -> list[tuple[str, str, str]]:
-        return [(space, self._counts(space), self._best(space)) for space in self._engine.plan.spaces]
+        return [(space, self._counts(space), self._best(space)) for space in self._engine.spaces]
 
     def _counts(self, space: str) -> str:
         state = self._engine.state
@@ -106,9 +106,9 @@ class Progress:
         epochs = sum(run.epochs for run in trials)
         if not ended or not epochs:
             return None
-        search = (len(plan.spaces) * state.trials - len(ended)) * _seconds(ended) / len(ended)
+        search = (len(self._engine.spaces) * state.trials - len(ended)) * _seconds(ended) / len(ended)
         per_epoch = _seconds(trials) / epochs
-        finals = len(plan.spaces) * plan.final_configs * plan.final_seeds
+        finals = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
         done = sum(run.epochs for run in state.of_kind("final"))
         waves = math.ceil(finals / self._slots) * self._slots  # the last wave may leave slots empty
         return max(0.0, (search + (waves * plan.max_epochs - done) * per_epoch) / self._slots)
@@ -138,11 +138,11 @@ def show_plan(
     """Print what is about to run, before anything does."""
     plan, trials = engine.plan, engine.state.trials
     channels, height, width = dataset.image_shape
-    runs = len(plan.spaces) * (trials + plan.final_configs * plan.final_seeds)
+    runs = len(engine.spaces) * (trials + plan.final_configs * plan.final_seeds)
     gpus = f" and {plan.gpus_per_trial:g} GPU" if plan.gpus_per_trial else ""
     again = f" ({len(engine.state.of_kind('trial'))} trials are in the log)" if engine.state.runs else ""
     rows = {
-        "Study": f"{', '.join(plan.spaces)} on {dataset.name}{again}",
+        "Study": f"{', '.join(engine.spaces)} on {dataset.name}{again}",
         "Data": f"{len(dataset.classes)} classes, {channels}x{height}x{width}: {len(data.train):,} images to train, "
         f"{len(data.validation):,} to validate, {len(dataset.test):,} to test",
         "Search": f"{trials} trials of each space: the reference setting, {plan.random_trials} random, the rest by TPE",
@@ -174,7 +174,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
         rows[finding.space] = finding.sentence
         if finding.configuration:
             rows[f"{finding.space} best"] = finding.configuration
-    if len(plan.spaces) > 1:
+    if len(engine.spaces) > 1:
         rows["Verdict"] = " ".join(verdicts(tables))
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))

@@ -34,7 +34,12 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: python -m study.run --space resnet plain --trials 40 --max-epochs 27 --dataset cifar10",
     )
     add = made.add_argument
-    add("--space", nargs="+", metavar="NAME", help=f"architectures to compare: {', '.join(SPACES)}")
+    add(
+        "--space",
+        nargs="+",
+        metavar="NAME",
+        help=f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours (it is run)",
+    )
     add("--dataset", metavar="NAME", help=f"{', '.join(DATASETS)} (default {DEFAULT.dataset}, no download)")
     add(
         "--data-dir",

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from optuna.distributions import (
@@ -60,7 +61,10 @@ def _distribution_json(distribution: BaseDistribution) -> Json:
 
 @dataclass(frozen=True)
 class Space:
-    """One architecture family: its network, its hyperparameters and its reference setting, the first trial."""
+    """One architecture family: its network, its hyperparameters and its reference setting, the first trial.
+
+    `file` is where a space of the user's own comes from, which may define its network too.
+    """
 
     name: str
     network: str
@@ -68,6 +72,7 @@ class Space:
     architecture: tuple[Parameter, ...]
     training: tuple[Parameter, ...]
     reference: Mapping[str, Any]
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         problem = next(self._problems(), None)
@@ -96,8 +101,11 @@ class Space:
             "parameters": [{**p.to_json(), "kind": kind} for kind, group in groups for p in group],
             "reference": dict(self.reference),
         }
-        text = json.dumps({key: content[key] for key in ("network", "parameters", "reference")}, sort_keys=True)
-        return {**content, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        compared = {"network": self.network.rpartition(":")[2], **{k: content[k] for k in ("parameters", "reference")}}
+        text = json.dumps(compared, sort_keys=True)
+        code = self.file.read_bytes() if self.file else b""
+        checksum = hashlib.sha256(text.encode() + code).hexdigest()
+        return {**content, "file": str(self.file) if self.file else None, "sha256": checksum}
 
     def _problems(self) -> Iterator[str]:
         names = [parameter.name for parameter in self.parameters]

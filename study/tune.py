@@ -227,7 +227,7 @@ class Metrics:
     def __call__(self, event: Event) -> None:
         """Bring the numbers up to date."""
         if event["event"] in ("started", "ended", "final_ended", "epoch"):
-            for space in self._engine.plan.spaces:
+            for space in self._engine.spaces:
                 self._export(space)
 
     def _export(self, space: str) -> None:

@@ -80,16 +80,17 @@ def test_tpe_learns_from_what_it_is_told() -> None:
     assert np.mean(places[-20:]) > 0.8
 
 
-def test_tpe_learns_to_keep_away_from_what_diverges() -> None:
+def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_before() -> None:
     sampler = Sampler(SPACES["resnet"], 0)
     bad = 0
     for index in range(60):
         origin, config = sampler.suggest(index, random_trials=20)
-        key, diverges = f"resnet-{index:04d}", config["width"] == 32
+        key, diverges = f"resnet-{index:04d}", config["optimizer"] == "adamw"
         sampler.add(key, config)
-        sampler.tell(key, "diverged" if diverges else "finished", None if diverges else 0.5)
+        sampler.report(key, 3, 0.9 if diverges else 0.5)
+        sampler.tell(key, "diverged" if diverges else "stopped", None)
         bad += diverges and origin == "tpe" and index >= 40
-    assert bad <= 2  # a third of 20 at random
+    assert bad <= 4  # half of 20 at random, nearly all if the scores before the end counted
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,8 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(tmp_path: Path,
     events = list(train(job(tmp_path, space="plain", sgd_lr=1e30, momentum=0.9), trial_data, CPU))
     assert events[-1]["event"] == "ended"
     assert events[-1]["state"] == "diverged"
-    assert "in epoch 1" in events[-1]["error"]
+    assert events[-1]["error"].startswith("training loss is")
+    assert events[-1]["error"].endswith("in epoch 1")
     assert curve(events) == []
 
 

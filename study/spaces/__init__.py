@@ -1,5 +1,8 @@
 """The spaces by name. One file per family; `SPACES` is the list."""
 
+import runpy
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from study.space import Space
@@ -19,3 +22,34 @@ SPACES: Final[dict[str, Space]] = {
         *(PLAIN, RESNET, SENET, DENSENET, DENSENET_SIMPLE),
     )
 }
+
+
+def find(name: str) -> Space:
+    """Return the space called `name`, or the one that the Python file `name` defines as SPACE.
+
+    The file is run: it is code. If it has a function with the name of its space's network, that makes the network.
+    Raises `ValueError` for an unknown name or a file that defines no space.
+    """
+    if not name.endswith(".py"):
+        if name not in SPACES:
+            raise ValueError(f"Unknown space {name!r}. Valid: {', '.join(sorted(SPACES))}.")
+        return SPACES[name]
+    file = Path(name).absolute()
+    try:
+        defined = runpy.run_path(str(file))
+    except Exception as error:
+        raise ValueError(
+            f"{name} cannot be run: {type(error).__name__}: {error}. Mend it; it must define SPACE."
+        ) from error
+    space = defined.get("SPACE")
+    if not isinstance(space, Space):
+        raise ValueError(f"{name} defines no SPACE that is a study.space.Space. The README shows a complete example.")
+    networks = sorted({known.network for known in SPACES.values()})
+    if callable(defined.get(space.network)):
+        return replace(space, network=f"{file}:{space.network}", file=file)
+    if space.network not in networks:
+        raise ValueError(
+            f"The network {space.network!r} of {name} is neither a function of that file nor one of the package: "
+            f"{', '.join(networks)}."
+        )
+    return replace(space, file=file)
