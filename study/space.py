@@ -86,7 +86,11 @@ class Space:
 
     def active(self, config: Mapping[str, Any]) -> list[str]:
         """Names of the hyperparameters that apply in `config`, in order."""
-        return [parameter.name for parameter in self.parameters if parameter.applies(config)]
+        names: list[str] = []
+        for parameter in self.parameters:
+            if parameter.applies({name: config[name] for name in names if name in config}):
+                names.append(parameter.name)
+        return names
 
     def to_json(self) -> Json:
         """The space in plain types, with a checksum over them, so that a resume notices a change."""

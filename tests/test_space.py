@@ -69,6 +69,12 @@ def test_what_cannot_be_a_space_is_refused_with_the_reason() -> None:
         make(optimizer, momentum, optimizer="adamw", momentum=0.8)
 
 
+def test_what_depends_on_something_that_does_not_apply_does_not_apply() -> None:
+    stale = {**SPACES["resnet"].reference, "optimizer": "adam"}
+    assert stale["momentum_form"] == "classical"
+    assert not {"sgd_lr", "momentum_form", "momentum"} & set(SPACES["resnet"].active(stale))
+
+
 def test_a_config_remembers_what_was_read() -> None:
     config = Config({"a": 1, "b": 2})
     assert config["a"] == 1

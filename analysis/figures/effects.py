@@ -1,5 +1,6 @@
 """What each hyperparameter did: the score of every trial against its value. Shows, does not fit."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -110,7 +111,8 @@ def _mark_reference(axes: Axes, parameter: Mapping[str, Any], reference: Mapping
 def _parameter_axis(axes: Axes, parameter: Mapping[str, Any]) -> None:
     """Set name, scale, range and order as the space stores them."""
     only = wording.condition(parameter)
-    axes.set_xlabel(f"{parameter['name']}\n(only {only})" if only else parameter["name"])
+    condition = f"\n{textwrap.fill(f'(only {only})', 30)}" if only else ""  # characters: the width of a panel
+    axes.set_xlabel(f"{parameter['name']}{condition}")
     if parameter["type"] == "categorical":
         names = [wording.value(choice) for choice in parameter["choices"]]
         turned = sum(map(len, names)) > 24

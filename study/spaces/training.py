@@ -23,12 +23,7 @@ TRAINING: Final = (
         "nuisance",
         {"optimizer": ("sgd",)},
     ),
-    Parameter(
-        "momentum",
-        FloatDistribution(0.5, 0.99),
-        "nuisance",
-        {"optimizer": ("sgd",), "momentum_form": ("classical", "nesterov")},
-    ),
+    Parameter("momentum", FloatDistribution(0.5, 0.99), "nuisance", {"momentum_form": ("classical", "nesterov")}),
     Parameter("adam_lr", FloatDistribution(3e-5, 1e-2, log=True), "nuisance", {"optimizer": ("adam",)}),
     Parameter("adamw_lr", FloatDistribution(1e-4, 3e-2, log=True), "nuisance", {"optimizer": ("adamw",)}),
     Parameter("decay", CategoricalDistribution(("none", "weights")), "nuisance"),
