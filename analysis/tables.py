@@ -127,9 +127,12 @@ def _read_plan(run_dir: Path) -> dict[str, Any]:
             "`python -m study.run` wrote, such as runs/resnet-digits."
         )
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{str(path)!r} is not JSON ({error}). Restore it from a copy of the run folder.") from error
+    if not isinstance(content, dict) or not {"spaces", "dataset", "metric", "max_epochs"} <= content.keys():
+        raise ValueError(f"{str(path)!r} does not describe a study. Restore it from a copy of the run folder.")
+    return content
 
 
 @dataclass

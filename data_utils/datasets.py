@@ -65,7 +65,7 @@ def _download(source: Any, name: str, data_dir: Path, train: bool) -> Any:
         return source(root=str(data_dir), train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"The files of {name} are not in {data_dir.resolve()} and could not be downloaded ({_first_line(error)}). "
+            f"The files of {name} are not in {data_dir.resolve()} and could not be downloaded ({_one_line(error)}). "
             f"{_where_from(source, data_dir)} Or choose a data set with --dataset that is here; digits needs no files."
         ) from error
 
@@ -76,11 +76,12 @@ def _where_from(source: Any, data_dir: Path) -> str:
         return f"Fetch {source.url} and put {source.filename} into {data_dir.resolve()}."
     files = ", ".join(file for file, _md5 in source.resources)
     folder = data_dir.resolve() / source.__name__ / "raw"
-    return f"Fetch {files} from {source.mirrors[-1]} and put them into {folder}."
+    return f"Fetch {files} from {source.mirrors[0]} and put them into {folder}."
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _one_line(error: BaseException) -> str:
+    """The message in one line: torchvision puts the cause into the second one."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _images(part: Any) -> Images:

@@ -6,6 +6,7 @@ was killed knows exactly what an uninterrupted one would know.
 """
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -97,8 +98,14 @@ class Engine:
     @property
     def outcome(self) -> str:
         """How the study ends, as `study_closed` says it."""
-        left = any(not run.ended for run in self.state.runs.values()) or self._space_in_turn() is not None
-        return self.stopped or ("time budget" if left else "finished")
+        if self.stopped:
+            return self.stopped
+        trials = self.state.of_kind("trial")
+        if self._space_in_turn() is not None or any(not run.ended for run in trials):
+            return "time budget"
+        winners_now = {trial for chosen in self.state.chosen.values() for trial in chosen}
+        finals = [run for run in self.state.of_kind("final") if run.trial in winners_now]
+        return "finished" if any(run.tested is not None for run in finals) else "failed"
 
     def _space_in_turn(self) -> str | None:
         """The space with the fewest trials, in the order given, while it has fewer than its share."""
@@ -226,6 +233,8 @@ class Engine:
             self._record(self._named(run, row), self._ended(run, "diverged", error, row["epoch"]))
             return
         self._record(self._named(run, row), *self._verdict(run, row["epoch"], row["val_score"]))
+        if run.ended:
+            self._same_failures.clear()
         self._forget_checkpoint(run)
 
     def _settle(self, run: Run) -> None:
@@ -267,7 +276,7 @@ class Engine:
 
     def _guard_against_repeats(self, error: str) -> None:
         """A failure that comes again and again is no accident of one configuration: end the study."""
-        if error not in self._same_failures:
+        if self._same_failures and _without_numbers(error) != _without_numbers(self._same_failures[-1]):
             self._same_failures.clear()
         self._same_failures.append(error)
         if len(self._same_failures) >= SAME_FAILURES:
@@ -301,3 +310,8 @@ class Engine:
             self.state.apply(event)
             for watch in self.watchers:
                 watch(event)
+
+
+def _without_numbers(error: str) -> str:
+    """What makes two failures the same: the words, not how many bytes were asked for."""
+    return re.sub(r"\d+", "N", error)

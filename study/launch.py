@@ -18,6 +18,7 @@ from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset
 from data_utils.splits import SearchData, split
 from study import plan as planning
+from study.log import Log
 from study.plan import Plan, PlanError
 from study.space import Space
 from study.spaces import SPACES, find
@@ -57,7 +58,10 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     They are trials (per space, not fewer than before), time_budget, cpus_per_trial, gpus_per_trial, address, command.
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
+    if folder.name in ("", ".."):  # "." has no name of its own
+        folder = folder.resolve()
     content = planning.read_study(folder)
+    Log(folder / "events.jsonl").close()  # is another driver at it? Better known before Ray starts
     events, _ = read_events(folder / "events.jsonl")
     so_far = [event["trials"] for event in events if event["event"] == "study_opened"] or [content["trials"]]
     plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
@@ -89,7 +93,10 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
 
     with Interruption(console) as interruption:
         console.print("Starting Ray ...", highlight=False)
-        dashboard = tune.start(study.plan.address)
+        try:
+            dashboard = tune.start(study.plan.address)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise PlanError(_no_ray(study.plan.address, error)) from error
         interruption.install()
         try:
             nodes = tune.nodes()
@@ -107,10 +114,16 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
     return outcome
 
 
+def _no_ray(address: str | None, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if address is None:
+        return f"Ray could not start on this machine: {reason}. Is memory or disk short, or another Ray in the way?"
+    return f"--address is {address}, but no Ray answers there: {reason}. Start it, or leave --address out."
+
+
 def _open(study: Study, slots: int, nodes: Sequence[Mapping[str, float]]) -> "Engine":
     """Make the run folder, unless it is there, and open its log."""
     from study.engine import Engine
-    from study.log import Log
 
     plan = study.plan
     trials = plan.trials
@@ -133,6 +146,7 @@ def _run(engine: "Engine", study: Study, slots: int, console: Console) -> None:
         with Progress(engine, slots, console):
             tune.execute(engine, study.data, study.dataset.test, len(study.dataset.classes), slots)
     except BaseException:
+        engine.stop("failed")
         with suppress(OSError):  # a full disk has been said already
             engine.close()
         raise

@@ -21,6 +21,7 @@ from study.sampler import TPE, random_arm
 from study.space import Space
 
 FORMAT: Final = 1
+KEYS: Final = {"spaces", "dataset", "data_dir", "trials", "max_epochs", "seed", "resources", "final"}
 REDUCTION_FACTOR: Final = 3
 PACKAGES: Final = ("torch", "torchvision", "ray", "optuna", "pandas", "seaborn", "numpy", "scikit-learn")
 
@@ -101,6 +102,8 @@ class Plan:
             "--max-epochs", self.max_epochs, 2, "epochs: the first rung is at 1, and stopping there must save some"
         )
         at_least("--seed", self.seed, 0, "as a seed")
+        if self.seed >= 2**32:
+            raise PlanError(f"--seed is {self.seed}, but must be below 4294967296, which is what numpy takes.")
         at_least("--cpus-per-trial", self.cpus_per_trial, 1, "core")
         at_least("--final-configs", self.final_configs, 1, "configuration of each space")
         at_least("--final-seeds", self.final_seeds, 1, "seed; an interval needs 3")
@@ -116,6 +119,8 @@ class Plan:
             raise PlanError(
                 f"--name is {self.name!r}, but must be one folder name without '/'. Use --runs for the place."
             )
+        if len(self.folder.name.encode()) > 200:
+            raise PlanError(f"The run folder's name is {len(self.folder.name.encode())} bytes long; --name takes 200.")
         if self.folder.exists():
             raise PlanError(
                 f"The run folder {self.folder} exists. To go on with that study: --resume {self.folder}. To start "
@@ -135,6 +140,9 @@ class Plan:
     @classmethod
     def from_json(cls, folder: Path, content: Json, **changes: Any) -> Self:
         """Return the plan of a study that exists, from its study.json, with what may change at a resume."""
+        missing = sorted(KEYS - content.keys())
+        if missing:
+            raise PlanError(f"{folder / 'study.json'} lacks {', '.join(missing)}. Restore it from a copy.")
         asked = {
             "spaces": tuple(space["file"] or name for name, space in content["spaces"].items()),
             "dataset": content["dataset"]["name"],
@@ -217,7 +225,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
             "image_shape": list(dataset.image_shape),
             "splits": checksums,
         },
-        "data_dir": str(plan.data_dir),
+        "data_dir": str(plan.data_dir.absolute()),
         "metric": {
             "name": "accuracy",
             "unit": "fraction",
@@ -242,7 +250,10 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
 
 def write_study(plan: Plan, content: Json) -> None:
     """Make the run folder with its study.json, written whole or not at all."""
-    plan.folder.mkdir(parents=True)
+    try:
+        plan.folder.mkdir(parents=True)
+    except OSError as error:
+        raise PlanError(f"The run folder cannot be made: {error}. Choose another --name or --runs.") from error
     temporary = plan.folder / "study.json.tmp"
     temporary.write_text(json.dumps(content, indent=1) + "\n")
     temporary.rename(plan.folder / "study.json")
@@ -257,6 +268,8 @@ def read_study(folder: Path) -> Json:
         content: Json = json.loads(path.read_text())
     except ValueError as error:
         raise PlanError(f"{path} is not readable as JSON ({error}). Restore it from a copy.") from error
+    if not isinstance(content, dict):
+        raise PlanError(f"{path} holds no study. Restore it from a copy.")
     if content.get("format") != FORMAT:
         raise PlanError(f"{path} has the format {content.get('format')!r}; this version reads {FORMAT}.")
     return content

@@ -3,6 +3,7 @@
 import math
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from rich.console import Console
@@ -146,7 +147,7 @@ def show_plan(
         "Data": f"{len(dataset.classes)} classes, {channels}x{height}x{width}: {len(data.train):,} images to train, "
         f"{len(data.validation):,} to validate, {len(dataset.test):,} to test",
         "Search": f"{trials} trials of each space: the reference setting, {plan.random_trials} random, the rest by TPE",
-        "Stopping": f"{plan.max_epochs} epochs at full length; at epochs {' and '.join(map(str, plan.rungs))} the best "
+        "Stopping": f"{plan.max_epochs} epochs at full length; at epoch {' and '.join(map(str, plan.rungs))} the best "
         f"third goes on",
         "Final": f"{plan.final_configs} winner of each space retrained with {plan.final_seeds} fresh seeds, then the "
         f"test split, once",
@@ -166,9 +167,8 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
 
     tables, plan = read(engine.plan.folder), engine.plan
     if engine.outcome == "failed":
-        console.print(
-            f"The study ended: the same failure came again and again. {engine.repeated_failure}", markup=False
-        )
+        why = engine.repeated_failure or "no final run reached the test split"
+        console.print(f"The study failed: {why}", markup=False, soft_wrap=True)
     rows: dict[str, str] = {}
     for finding in findings(tables):
         rows[finding.space] = finding.sentence
@@ -179,11 +179,12 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
-    rows["Report"] = str(report) if report else f"python -m analysis.report {plan.folder}"
-    spaces = " ".join(plan.spaces)
-    rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
+    rows["Report"] = str(report) if report else f"python -m analysis.report {quote(str(plan.folder))}"
+    if not tables.plan["dataset"]["name"].startswith("cifar"):
+        spaces = " ".join(map(quote, plan.spaces))
+        rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
-    rows["Resume"] = f"python -m study.run --resume {plan.folder}{more}"
+    rows["Resume"] = f"python -m study.run --resume {quote(str(plan.folder))}{more}"
     _show_rows(rows, console)
 
 

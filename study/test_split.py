@@ -21,15 +21,14 @@ SHOWN_IMAGES: Final = 200  # test images kept for the report: the most confident
 
 def examine(folder: Path, finals: Sequence[str], test_split: Batches, device: torch.device) -> Iterator[Event]:
     """Give a `final_tested` event for each final run; keep its predictions, and test images for the report."""
-    probabilities: list[np.ndarray] = []
     for key in finals:
         logits = predict(load_network(folder / key, device), test_split).float()  # (N, classes)
         loss = F.cross_entropy(logits, test_split.labels).item()
         score = (logits.argmax(dim=1) == test_split.labels).float().mean().item()
-        probabilities.append(_keep_predictions(folder / key, logits, test_split.labels))
+        _keep_predictions(folder / key, logits, test_split.labels)
         numbers = {"test_loss": loss, "test_score": score, "images": len(test_split)}
         yield {"event": "final_tested", "final": key, **numbers}
-    _keep_images(folder, probabilities, test_split)
+    _keep_images(folder, test_split)
 
 
 def load_network(folder: Path, device: torch.device) -> nn.Module:
@@ -40,17 +39,17 @@ def load_network(folder: Path, device: torch.device) -> nn.Module:
     return on_device(network, device)
 
 
-def _keep_predictions(folder: Path, logits: Tensor, labels: Tensor) -> np.ndarray:
+def _keep_predictions(folder: Path, logits: Tensor, labels: Tensor) -> None:
     probability = logits.softmax(dim=1).cpu().numpy().astype(np.float32)
     _save_arrays(folder / "predictions.npz", label=labels.cpu().numpy(), probability=probability)
-    return probability
 
 
-def _keep_images(folder: Path, probabilities: list[np.ndarray], test_split: Batches) -> None:
-    """Keep the images with the most confident mistakes of any run, filled up with others in a fixed random order."""
+def _keep_images(folder: Path, test_split: Batches) -> None:
+    """Keep the images with the most confident mistakes of any run so far, filled up in a fixed random order."""
     labels = test_split.labels.cpu().numpy()
     mistaken = np.zeros(len(labels))
-    for probability in probabilities:
+    for path in sorted(folder.glob("*/predictions.npz")):
+        probability = np.load(path)["probability"]
         wrong = probability.argmax(axis=1) != labels
         mistaken = np.maximum(mistaken, np.where(wrong, probability.max(axis=1), 0.0))
     shuffled = np.random.default_rng(0).permutation(len(labels))

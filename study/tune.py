@@ -245,7 +245,7 @@ def start(address: str | None) -> str | None:
     """Start Ray on this machine, or join the cluster at `address`. Return its dashboard, None where there is none."""
     # The dashboard is not asked for but let be: where it cannot start, the study goes on without.
     local = {"dashboard_host": "127.0.0.1"} if address is None else {}
-    context = ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **local)
+    context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **local)
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 

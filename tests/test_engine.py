@@ -228,6 +228,26 @@ def test_the_same_failure_again_and_again_ends_the_study_but_different_ones_do_n
     engine.close()
 
 
+def test_failures_between_successes_do_not_end_a_study(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=4 * SAME_FAILURES)
+    for number, job in enumerate(jobs(engine)):
+        if number % 2 and isinstance(job, Job) and job.kind == "trial":
+            engine.report(job.key, [{"event": "ended", "state": "failed", "error": "RuntimeError: same"}])
+        else:
+            work(engine, job)
+    assert engine.outcome == "finished"
+    engine.close()
+
+
+def test_failures_that_differ_in_a_number_alone_are_the_same(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=3 * SAME_FAILURES)
+    for number, job in enumerate(jobs(engine)):
+        engine.report(job.key, [{"event": "ended", "state": "failed", "error": f"OOM: {number} MiB"}])
+    assert engine.outcome == "failed"
+    assert len(engine.state.of_kind("trial")) == SAME_FAILURES
+    engine.close()
+
+
 def test_a_diverged_trial_never_wins_and_its_missing_numbers_stay_missing(tmp_path: Path) -> None:
     engine = make(tmp_path, trials=2)
     first = engine.next_job()
@@ -239,11 +259,11 @@ def test_a_diverged_trial_never_wins_and_its_missing_numbers_stay_missing(tmp_pa
     engine.close()
 
 
-def test_a_study_whose_trials_all_failed_ends_without_a_winner(tmp_path: Path) -> None:
+def test_a_study_whose_trials_all_failed_has_failed(tmp_path: Path) -> None:
     engine = make(tmp_path, trials=2)
     for job in jobs(engine):
         engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: x"}])
-    assert engine.outcome == "finished"
+    assert engine.outcome == "failed"
     assert engine.state.of_kind("final") == []
     engine.close()
 

@@ -28,6 +28,8 @@ def check(**changes: Any) -> None:
         ({"trials": 0}, "--trials is 0, but must be at least 1"),
         ({"max_epochs": 1}, "--max-epochs is 1, but must be at least 2.*first rung"),
         ({"seed": -1}, "--seed is -1"),
+        ({"seed": 2**32}, "--seed is 4294967296, but must be below"),
+        ({"name": "x" * 300}, "is 300 bytes long.*200"),
         ({"cpus_per_trial": 0}, "--cpus-per-trial is 0"),
         ({"gpus_per_trial": -0.5}, "--gpus-per-trial is -0.5.*share between 0 and 1"),
         ({"gpus_per_trial": 1.5}, "--gpus-per-trial is 1.5"),
@@ -107,7 +109,9 @@ def content(tmp_path: Path) -> dict[str, Any]:
 
 def test_a_resume_finds_the_plan_that_was_used(content: dict[str, Any], tmp_path: Path) -> None:
     plan = Plan.from_json(tmp_path / "resnet-digits", content)
-    assert plan == Plan(("resnet",), runs=tmp_path, name="resnet-digits", gpus_per_trial=0.0)
+    assert plan == Plan(
+        ("resnet",), data_dir=Path("data").absolute(), runs=tmp_path, name="resnet-digits", gpus_per_trial=0.0
+    )
 
 
 def test_study_json_says_what_ran_on_what(content: dict[str, Any]) -> None:
@@ -132,13 +136,23 @@ def test_a_changed_space_or_changed_data_are_noticed(content: dict[str, Any]) ->
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "no run folder: it has no study.json"), ("{", "not readable as JSON"), ('{"format": 99}', "format 99")],
+    [
+        (None, "no run folder: it has no study.json"),
+        ("{", "not readable as JSON"),
+        ("[]", "holds no study"),
+        ('{"format": 99}', "format 99"),
+    ],
 )
 def test_a_folder_that_is_no_study_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "study.json").write_text(text)
     with pytest.raises(PlanError, match=message):
         planning.read_study(tmp_path)
+
+
+def test_a_study_json_without_what_a_resume_needs_says_what(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"lacks data_dir, dataset, final"):
+        Plan.from_json(tmp_path, {"format": 1})
 
 
 def test_study_json_is_plain_json_without_non_finite_numbers(content: dict[str, Any]) -> None:

@@ -222,6 +222,7 @@ def draw_final_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     for axes, title in zip(grid[0], ("training split", "validation split"), strict=True):
         axes.set_title(title)
         axes.set_xlabel("")
+    grid[0, 0].set_yscale("log")  # one bad epoch would flatten all others
     grid[0, 0].set_ylabel("loss (nats per image)")
     style.score_axis(grid[1, 0].yaxis, plan, "")
     grid[1, 0].set_ylabel(grid[1, 0].get_ylabel().strip())
@@ -257,7 +258,7 @@ def caption_final_curves(data: pd.DataFrame, tables: StudyTables) -> str:
         "with fresh "
         f"seeds ({sizes}). Thin: one seed. Thick: mean over the seeds, at epochs that all of them have; no "
         "band. Training "
-        "values are means over the epoch in training mode (with augmentation), validation values are taken "
+        "values are means over the epoch in training mode, validation values are taken "
         "after it."
     )
 

@@ -155,7 +155,7 @@ def caption_effects(data: pd.DataFrame, tables: StudyTables) -> str:
         f"{trials.get('short', 0)} with fewer epochs (their scores are not comparable), "
         f"{trials.get('none', 0)} without a "
         "usable score (crosses on the lower edge). A hyperparameter that depends on another is drawn only "
-        "where it applies. "
+        "where it applies. Marks on a few values are spread sideways so that they can be told apart. "
         "All settings vary at once and the search looks where it was good: read as hints, not as causes."
     )
 
