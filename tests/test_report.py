@@ -13,6 +13,8 @@ from analysis import read, summary
 from analysis.report import main, write_report
 from tests.sample_run import DIGITS, SampleRun
 
+pytestmark = pytest.mark.slow  # each writes whole reports, some open a browser
+
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
@@ -69,7 +71,6 @@ def test_the_summary_comes_first_and_states_n(page: str) -> None:
     assert "1 opening" in text
 
 
-@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     run = SampleRun(spaces=("resnet",), trials=2, final=False).write(tmp_path / "run")
     write_report(run)
@@ -142,7 +143,6 @@ def browser(tmp_path: Path) -> Iterator["WebDriver"]:
         yield opened
 
 
-@pytest.mark.slow
 def test_in_a_browser(browser: "WebDriver", run_dir: Path) -> None:
     browser.get((run_dir / "report" / "report.html").as_uri())
     log: list[dict[str, Any]] = browser.get_log("performance")  # type: ignore[no-untyped-call]
@@ -168,7 +168,6 @@ def test_in_a_browser(browser: "WebDriver", run_dir: Path) -> None:
     assert browser.execute_script(background) != light
 
 
-@pytest.mark.slow
 def test_tables_sort_with_what_is_missing_last(browser: "WebDriver", run_dir: Path) -> None:
     browser.get((run_dir / "report" / "report.html").as_uri())
     column = "const table = document.querySelector('#table-trials'), head = [...table.tHead.rows[0].cells];"

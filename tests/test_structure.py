@@ -42,14 +42,17 @@ def loaded(module: str, *watched: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_a_slot_loads_nothing_that_training_does_not_need() -> None:
     assert loaded("study.slot", "torch", "optuna", "sklearn", "pandas", "ray", "torchvision", "matplotlib") == {"torch"}
 
 
+@pytest.mark.slow
 def test_the_driver_needs_no_torch_and_draws_nothing_before_the_end() -> None:
     assert loaded("study.launch, study.engine, study.tune", "ray", "torch", "matplotlib", "seaborn") == {"ray"}
 
 
+@pytest.mark.slow
 def test_bad_input_is_answered_without_loading_ray_or_torch() -> None:
     assert loaded("study.run", "ray", "torch", "pandas", "sklearn") == set()
 
