@@ -1,5 +1,6 @@
 """One slot: loads the data onto its device once and does one job after another. Plain PyTorch, no Ray."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -31,6 +32,7 @@ class Slot:
     def begin(self, job: Job | OpenTest) -> None:
         """Leave the job at hand for another one."""
         self._pauses = (*job.rungs, job.max_epochs) if isinstance(job, Job) else ()
+        self._patience = REPORT_SECONDS if isinstance(job, Job) else math.inf  # the test split is told of in one piece
         self._facts = train(job, self._data, self._device) if isinstance(job, Job) else self._examine(job)
 
     def facts(self) -> list[Event]:
@@ -39,14 +41,13 @@ class Slot:
         begun = time.monotonic()
         for fact in self._facts:
             facts.append(fact)
-            if fact.get("epoch") in self._pauses or time.monotonic() - begun > REPORT_SECONDS:
+            if fact.get("epoch") in self._pauses or time.monotonic() - begun > self._patience:
                 break
         return facts
 
     def _examine(self, job: OpenTest) -> Iterator[Event]:
         test = self._load(self._test())
-        # All results at once: half of them would look like the whole.
-        yield from list(test_split.examine(job.folder, job.finals, test, self._device))
+        yield from test_split.examine(job.folder, job.finals, test, self._device)
 
     def _load(self, split: Images) -> Batches:
         return Batches(split, *self._statistics, self._device)
