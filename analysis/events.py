@@ -21,7 +21,7 @@ CURVE: Final = (
     "seconds",
     "images_per_second",
 )
-PLACE: Final = ("attempt", "from_epoch", "parameters", "device", "node", "worker")
+PLACE: Final = ("attempt", "from_epoch", "parameters", "device", "precision", "node", "worker")
 
 EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_opened": ("trials", "slots", "time_budget", "command"),

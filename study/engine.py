@@ -139,7 +139,7 @@ class Engine:
             return "wait"
         untested = tuple(run.key for run in finals if run.state == "finished" and run.tested is None)
         self._testing = bool(untested)
-        return OpenTest(untested, self.plan.folder.absolute() / "final") if untested else "done"
+        return OpenTest(untested, self.plan.folder.absolute() / "final", self.plan.fp32) if untested else "done"
 
     def _choose(self, space: str) -> None:
         """Note the winners of a space, unless the log has the same ones."""
@@ -177,6 +177,7 @@ class Engine:
             rungs=self.plan.rungs if run.kind == "trial" else (),
             folder=folder,
             logged_epochs=run.epochs,
+            fp32=self.plan.fp32,
         )
 
     def folder(self, run: Run) -> Path:

@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Job:
-    """What a slot is asked to train. `kind` is `trial` or `final`; `logged_epochs` are already in the log."""
+    """What a slot is asked to train. `kind` is `trial` or `final`; `logged_epochs` are already in the log.
+
+    `fp32`: compute in float32 even where the hardware has something faster.
+    """
 
     kind: str
     key: str
@@ -20,6 +23,7 @@ class Job:
     rungs: tuple[int, ...]
     folder: Path
     logged_epochs: int
+    fp32: bool
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class OpenTest:
 
     finals: tuple[str, ...]
     folder: Path
+    fp32: bool
 
     @property
     def key(self) -> str:

@@ -21,7 +21,7 @@ from study.sampler import TPE, random_arm
 from study.space import Space
 
 FORMAT: Final = 1
-KEYS: Final = {"spaces", "dataset", "data_dir", "trials", "max_epochs", "seed", "resources", "final"}
+KEYS: Final = {"spaces", "dataset", "data_dir", "trials", "max_epochs", "seed", "fp32", "resources", "final"}
 REDUCTION_FACTOR: Final = 3
 PACKAGES: Final = ("torch", "torchvision", "ray", "optuna", "pandas", "seaborn", "numpy", "scikit-learn")
 
@@ -36,6 +36,7 @@ class PlanError(ValueError):
 class Plan:
     """One study: what to compare, on what, for how long. Numbers of trials are per space, times in seconds.
 
+    `fp32`: compute in float32 even where bf16 is faster.
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU.
     """
 
@@ -52,6 +53,7 @@ class Plan:
     time_budget: float | None = None
     final_configs: int = 1
     final_seeds: int = 4
+    fp32: bool = False
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 
@@ -155,6 +157,7 @@ class Plan:
             **content["resources"],
             "final_configs": content["final"]["configs"],
             "final_seeds": content["final"]["seeds"],
+            "fp32": content["fp32"],
         }
         return cls(**{**asked, **changes})
 
@@ -240,6 +243,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": "pruned"},
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
         "seed": plan.seed,
+        "fp32": plan.fp32,
         "resources": {"cpus_per_trial": plan.cpus_per_trial, "gpus_per_trial": plan.gpus_per_trial},
         "command": list(plan.command),
         "git": _git(),

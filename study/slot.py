@@ -23,6 +23,7 @@ class Slot:
 
     def __init__(self, data: SearchData, test: Callable[[], Images], classes: int, cpus: int) -> None:
         torch.set_num_threads(cpus)
+        torch.backends.cudnn.benchmark = True  # shapes stay the same through a trial; costs bit-equal repeats on a GPU
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._statistics = data.channel_statistics()
         self._data = TrialData(self._load(data.train), self._load(data.validation), classes)
@@ -47,7 +48,7 @@ class Slot:
 
     def _examine(self, job: OpenTest) -> Iterator[Event]:
         test = self._load(self._test())
-        yield from test_split.examine(job.folder, job.finals, test, self._device)
+        yield from test_split.examine(job, test, self._device)
 
     def _load(self, split: Images) -> Batches:
         return Batches(split, *self._statistics, self._device)

@@ -1,7 +1,7 @@
 """What the test split, opened once, says of the retrained winners."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,15 +14,20 @@ from torch.nn import functional as F
 import models
 from analysis.events import Event
 from data_utils.batches import Batches
+from study.job import OpenTest
+from study.precision import precision
 from study.trial import on_device, predict
 
 SHOWN_IMAGES: Final = 200  # test images kept for the report: the most confident mistakes first
 
 
-def examine(folder: Path, finals: Sequence[str], test_split: Batches, device: torch.device) -> Iterator[Event]:
+def examine(job: OpenTest, test_split: Batches, device: torch.device) -> Iterator[Event]:
     """Give a `final_tested` event for each final run; keep its predictions, and test images for the report."""
-    for key in finals:
-        logits = predict(load_network(folder / key, device), test_split).float()  # (N, classes)
+    folder = job.folder
+    height, width = test_split.images.shape[2:]
+    dtype = precision(device, (height, width), fp32=job.fp32)
+    for key in job.finals:
+        logits = predict(load_network(folder / key, device), test_split, dtype)  # (N, classes)
         loss = F.cross_entropy(logits, test_split.labels).item()
         score = (logits.argmax(dim=1) == test_split.labels).float().mean().item()
         _keep_predictions(folder / key, logits, test_split.labels)

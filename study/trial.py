@@ -25,6 +25,7 @@ from data_utils.batches import Batches
 from study.config import Config
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
+from study.precision import forward, precision
 
 Row = dict[str, Any]
 
@@ -78,6 +79,7 @@ def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:
         "from_epoch": trial.from_epoch,
         "parameters": models.count_parameters(trial.model),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "precision": str(trial.precision).removeprefix("torch."),
         "node": socket.gethostname(),
         "worker": os.getpid(),
     }
@@ -99,6 +101,7 @@ class Trial:
         torch.manual_seed(job.seed)  # initial weights; the order of the images has a generator of its own
         network = models.build(**network_arguments(job, config, data))
         self.model = on_device(network, device)
+        self.precision = precision(device, data.image_shape[1:], fp32=job.fp32)
         self._order = torch.Generator().manual_seed(job.seed)
         self._batch_size: int = config["batch_size"]
         self._label_smoothing: float = config["label_smoothing"]
@@ -132,7 +135,7 @@ class Trial:
         trained = time.perf_counter()
         if not math.isfinite(loss):
             raise Diverged(f"training loss is {loss} in epoch {self.epoch + 1}")
-        val_loss, val_score = evaluate(self.model, self._data.validation)
+        val_loss, val_score = evaluate(self.model, self._data.validation, self.precision)
         if not math.isfinite(val_loss):
             raise Diverged(f"validation loss is {val_loss} in epoch {self.epoch + 1}")
         self.epoch += 1
@@ -158,7 +161,7 @@ class Trial:
         losses: list[Tensor] = []
         scores: list[Tensor] = []
         for images, labels in self._data.train.shuffled(self._batch_size, self._order):
-            logits = self.model(images)  # (B, classes)
+            logits = forward(self.model, images, self.precision)  # (B, classes)
             loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -229,15 +232,15 @@ def on_device(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, batches: Batches) -> Tensor:
-    """Return the logits (N, classes) of every image, in order, on the device."""
+def predict(model: nn.Module, batches: Batches, dtype: torch.dtype) -> Tensor:
+    """Return the logits (N, classes) of every image, in order, on the device; the network computes in `dtype`."""
     model.eval()
-    return torch.cat([model(images) for images, _labels in batches.in_order()])
+    return torch.cat([forward(model, images, dtype) for images, _labels in batches.in_order()])
 
 
-def evaluate(model: nn.Module, batches: Batches) -> tuple[float, float]:
-    """Return mean loss in nats and accuracy as a fraction over every image."""
-    logits = predict(model, batches)
+def evaluate(model: nn.Module, batches: Batches, dtype: torch.dtype) -> tuple[float, float]:
+    """Return mean loss in nats and accuracy as a fraction over every image; the network computes in `dtype`."""
+    logits = predict(model, batches, dtype)
     correct = (logits.argmax(dim=1) == batches.labels).float().mean()
     both = torch.stack([F.cross_entropy(logits, batches.labels), correct]).tolist()
     return both[0], both[1]

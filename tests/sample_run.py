@@ -267,7 +267,7 @@ def _curve(rng: np.random.Generator, quality: float) -> list[float]:
 
 
 def _place(config: Config) -> dict[str, Any]:
-    where = {"device": "cpu", "node": "node-1", "worker": 4242}
+    where = {"device": "cpu", "precision": "float32", "node": "node-1", "worker": 4242}
     return {"attempt": 1, "from_epoch": 0, "parameters": 1000 * config["width"] * config["blocks"], **where}
 
 

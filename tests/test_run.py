@@ -16,7 +16,7 @@ FLAGS = [
     "--help",
     *("--space", "--dataset", "--data-dir", "--trials", "--max-epochs", "--name", "--runs", "--resume", "--seed"),
     *("--cpus-per-trial", "--gpus-per-trial", "--time-budget", "--final-configs", "--final-seeds", "--address"),
-    "--no-report",
+    *("--fp32", "--no-report"),
 ]
 
 

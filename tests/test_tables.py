@@ -18,7 +18,8 @@ from analysis.events import EVENTS, BrokenLogError
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
-PLACE = {"attempt": 1, "from_epoch": 0, "parameters": 500, "device": "cpu", "node": "n", "worker": 1}
+WORKER = {"node": "n", "worker": 1}
+PLACE = {"attempt": 1, "from_epoch": 0, "parameters": 500, "device": "cpu", "precision": "float32", **WORKER}
 
 
 class Log:

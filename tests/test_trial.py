@@ -12,7 +12,7 @@ import torch
 from analysis.events import Event
 from study import test_split
 from study.config import Config
-from study.job import Job
+from study.job import Job, OpenTest
 from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
 from study.sampler import Sampler
 from study.spaces import SPACES
@@ -29,7 +29,7 @@ def job(folder: Path, space: str = "resnet", *, max_epochs: int = 4, **config: A
     left_out = {parameter.name for parameter in SPACES[space].parameters} - set(SPACES[space].active(chosen))
     chosen = {name: value for name, value in chosen.items() if name not in left_out}
     architecture = tuple(parameter.name for parameter in SPACES[space].architecture)
-    return Job("trial", "t", SPACES[space].network, architecture, chosen, 1, max_epochs, (1, 3), folder, 0)
+    return Job("trial", "t", SPACES[space].network, architecture, chosen, 1, max_epochs, (1, 3), folder, 0, fp32=False)
 
 
 def curve(events: list[Event]) -> list[tuple[float, ...]]:
@@ -235,7 +235,7 @@ def test_the_mean_loss_is_over_every_image_and_the_score_is_accuracy(trial_data:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.tensor([3.0] + [0.0] * 9).expand(len(images), 10)
 
-    loss, score = evaluate(Constant(), trial_data.validation)
+    loss, score = evaluate(Constant(), trial_data.validation, torch.float32)
     share = (trial_data.validation.labels == 0).float().mean().item()
     log_sum = math.log(math.exp(3) + 9)
     assert score == pytest.approx(share)
@@ -246,9 +246,9 @@ def test_a_final_run_keeps_a_model_that_gives_the_same_answers(tmp_path: Path, t
     asked = replace(job(tmp_path / "t-seed1", max_epochs=2), kind="final")
     events = list(train(asked, trial_data, CPU))
     network = test_split.load_network(asked.folder, CPU)
-    assert evaluate(network, trial_data.validation)[1] == events[-1]["val_score"]
+    assert evaluate(network, trial_data.validation, torch.float32)[1] == events[-1]["val_score"]
     assert json.loads((asked.folder / "model.json").read_text())["width"] == 8
-    [tested] = test_split.examine(tmp_path, ["t-seed1"], trial_data.validation, CPU)
+    [tested] = test_split.examine(OpenTest(("t-seed1",), tmp_path, fp32=False), trial_data.validation, CPU)
     assert tested["test_score"] == pytest.approx(events[-1]["val_score"])
     assert tested["test_loss"] == pytest.approx(events[-1]["val_loss"], rel=1e-4)
     assert tested["images"] == 64
