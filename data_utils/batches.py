@@ -6,6 +6,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from data_utils.augmentation import NONE, Augmentation
 from data_utils.images import Images
 
 EVALUATION_BATCH: Final = 1024
@@ -27,15 +28,24 @@ class Batches:
         """Training steps in one epoch."""
         return max(1, len(self) // batch_size)
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give one epoch in random order. The last, smaller batch is left out; each epoch leaves out others.
+    def shuffled(
+        self, batch_size: int, generator: torch.Generator, augmentation: Augmentation = NONE
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give one epoch in random order, augmented. The last, smaller batch is left out; each epoch leaves out others.
 
-        It would weigh its images more, and batch norm fails on a batch of one.
+        It would weigh its images more, and batch norm fails on a batch of one. Mixed labels are probabilities
+        (B, classes).
         """
         order = torch.randperm(len(self), generator=generator).to(self.images.device)
+        epoch = augmentation.draw(len(self), self.images.shape[2:], self._mean_colour(), generator)
         for step in range(self.steps(batch_size)):
-            chosen = order[step * batch_size : (step + 1) * batch_size]
-            yield self._normalised(self.images[chosen]), self.labels[chosen]
+            part = slice(step * batch_size, (step + 1) * batch_size)
+            images = epoch.change(self.images[order[part]], part)
+            yield epoch.mix(self._normalised(images), self.labels[order[part]])
+
+    def _mean_colour(self) -> Tensor:
+        """What normalisation makes zero, (C, 1, 1) uint8."""
+        return (self._shift / self._scale)[0].round().to(torch.uint8)
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Give every image once, in large batches, for evaluation."""

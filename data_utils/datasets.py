@@ -39,10 +39,10 @@ def _digits(_data_dir: Path) -> Dataset:
     everything = Images(images, labels)
     classes = tuple(str(name) for name in bunch.target_names)
     source = "scikit-learn load_digits (UCI optdigits, test part); test: 20 % drawn by class with seed 0"
-    return Dataset("digits", source, classes, everything.take(train), everything.take(test))
+    return Dataset("digits", source, classes, everything.take(train), everything.take(test), mirror=False)
 
 
-def _from_torchvision(name: str, class_name: str) -> Callable[[Path], Dataset]:
+def _from_torchvision(name: str, class_name: str, *, mirror: bool) -> Callable[[Path], Dataset]:
     """Return a loader for a data set of torchvision, whose own training and test parts are used."""
 
     def loader(data_dir: Path) -> Dataset:
@@ -51,7 +51,7 @@ def _from_torchvision(name: str, class_name: str) -> Callable[[Path], Dataset]:
         source = getattr(torchvision.datasets, class_name)
         train, test = (_download(source, name, data_dir, part) for part in (True, False))
         note = f"torchvision {class_name}; test: as published"
-        return Dataset(name, note, tuple(train.classes), _images(train), _images(test))
+        return Dataset(name, note, tuple(train.classes), _images(train), _images(test), mirror)
 
     return loader
 
@@ -92,9 +92,9 @@ def _images(part: Any) -> Images:
 
 
 DATASETS: Final[dict[str, Callable[[Path], Dataset]]] = {
-    "cifar10": _from_torchvision("cifar10", "CIFAR10"),
-    "cifar100": _from_torchvision("cifar100", "CIFAR100"),
+    "cifar10": _from_torchvision("cifar10", "CIFAR10", mirror=True),
+    "cifar100": _from_torchvision("cifar100", "CIFAR100", mirror=True),
     "digits": _digits,
-    "fashion_mnist": _from_torchvision("fashion_mnist", "FashionMNIST"),
-    "mnist": _from_torchvision("mnist", "MNIST"),
+    "fashion_mnist": _from_torchvision("fashion_mnist", "FashionMNIST", mirror=True),
+    "mnist": _from_torchvision("mnist", "MNIST", mirror=False),
 }

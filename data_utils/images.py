@@ -31,13 +31,17 @@ class Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification data set: what a search may see (`train`) and what it may not (`test`)."""
+    """A classification data set: what a search may see (`train`) and what it may not (`test`).
+
+    `mirror`: whether a mirrored image keeps its class, as that of a frog does and that of a digit does not.
+    """
 
     name: str
     source: str
     classes: tuple[str, ...]
     train: Images
     test: Images
+    mirror: bool
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

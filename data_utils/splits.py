@@ -13,10 +13,11 @@ VALIDATION_FRACTION: Final = 0.2
 
 @dataclass(frozen=True)
 class SearchData:
-    """All that a search may see. Statistics for normalisation come from `train` alone."""
+    """All that a search may see. Statistics for normalisation come from `train` alone. `mirror`: see `Dataset`."""
 
     train: Images
     validation: Images
+    mirror: bool = False
 
     def channel_statistics(self) -> tuple[list[float], list[float]]:
         """Return mean and standard deviation per channel of the training images, in units of [0, 1]."""

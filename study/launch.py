@@ -82,7 +82,8 @@ def _prepare(plan: Plan) -> Study:
     by_name = {space.name: space for space in spaces}
     if len(by_name) < len(spaces):
         raise PlanError(f"Two of the spaces {', '.join(plan.spaces)} have the same name. Rename one in its file.")
-    return Study(plan, by_name, dataset, split(dataset.train, plan.seed))
+    data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
+    return Study(plan, by_name, dataset, data)
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:

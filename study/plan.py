@@ -226,6 +226,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
             "source": dataset.source,
             "classes": list(dataset.classes),
             "image_shape": list(dataset.image_shape),
+            "mirror": dataset.mirror,
             "splits": checksums,
         },
         "data_dir": str(plan.data_dir.absolute()),

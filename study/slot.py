@@ -26,7 +26,7 @@ class Slot:
         torch.backends.cudnn.benchmark = True  # shapes stay the same through a trial; costs bit-equal repeats on a GPU
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._statistics = data.channel_statistics()
-        self._data = TrialData(self._load(data.train), self._load(data.validation), classes)
+        self._data = TrialData(self._load(data.train), self._load(data.validation), classes, data.mirror)
         self._test = test
         self._facts: Iterator[Event] = iter(())
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 import models
 from analysis.events import Event
+from data_utils.augmentation import Augmentation, heaviest
 from data_utils.batches import Batches
 from study.config import Config
 from study.job import Job
@@ -32,11 +33,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class TrialData:
-    """The data of a search on one device, and what a network must fit."""
+    """The data of a search on one device, and what a network must fit. `mirror`: see `Dataset`."""
 
     train: Batches
     validation: Batches
     num_classes: int
+    mirror: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -98,13 +100,14 @@ class Trial:
         self._data = data
         self._device = device
         config = Config(job.config)
-        torch.manual_seed(job.seed)  # initial weights; the order of the images has a generator of its own
+        torch.manual_seed(job.seed)  # initial weights; order and augmentation have a generator of their own
         network = models.build(**network_arguments(job, config, data))
         self.model = on_device(network, device)
         self.precision = precision(device, data.image_shape[1:], fp32=job.fp32)
         self._order = torch.Generator().manual_seed(job.seed)
         self._batch_size: int = config["batch_size"]
         self._label_smoothing: float = config["label_smoothing"]
+        self._augmentation = augmentation(config, data)
         self._optimizer = optimizer(config, self.model)
         steps = job.max_epochs * data.train.steps(self._batch_size)
         self._schedule = schedule(config, self._optimizer, steps)
@@ -160,7 +163,7 @@ class Trial:
         self.model.train()
         losses: list[Tensor] = []
         scores: list[Tensor] = []
-        for images, labels in self._data.train.shuffled(self._batch_size, self._order):
+        for images, labels in self._data.train.shuffled(self._batch_size, self._order, self._augmentation):
             logits = forward(self.model, images, self.precision)  # (B, classes)
             loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
             self._optimizer.zero_grad(set_to_none=True)
@@ -169,7 +172,7 @@ class Trial:
             self._optimizer.step()
             self._schedule.step()
             losses.append(loss.detach())
-            scores.append((logits.detach().argmax(dim=1) == labels).float().mean())
+            scores.append((logits.detach().argmax(dim=1) == heaviest(labels)).float().mean())
         means = torch.stack([torch.stack(losses).mean(), torch.stack(scores).mean()]).tolist()
         return means[0], means[1]
 
@@ -216,6 +219,14 @@ class Trial:
         arguments = network_arguments(self.job, self.job.config, self._data)
         (self.job.folder / "model.json").write_text(json.dumps(arguments, indent=1))
         temporary.rename(self.job.folder / "model.safetensors")
+
+
+def augmentation(config: Config, data: TrialData) -> Augmentation:
+    """Return the augmentation that `config` names, as far as `data` allows it."""
+    name, mix = config["augmentation"], config["mix"]
+    strength = 0.0 if name == "none" else config["strength"]
+    alpha = 1.0 if mix == "none" else config["mix_alpha"]
+    return Augmentation(name, strength, data.mirror, mix, alpha, data.num_classes)
 
 
 def network_arguments(job: Job, config: Mapping[str, Any], data: TrialData) -> dict[str, Any]:

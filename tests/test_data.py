@@ -26,6 +26,7 @@ def test_digits_are_scikit_learns_with_the_full_range_of_grey() -> None:
     assert digits.train.images.min() == 0
     assert digits.train.images.max() == 255
     assert digits.classes == tuple("0123456789")
+    assert not digits.mirror
     assert set(np.bincount(digits.test.labels)) <= {35, 36, 37}
 
 
@@ -111,6 +112,7 @@ def test_fashion_mnist_is_read_from_its_idx_files() -> None:
     fashion = load("fashion_mnist", FILES)
     assert fashion.image_shape == (1, 28, 28)
     assert fashion.classes[9] == "Ankle boot"
+    assert fashion.mirror
     assert len(fashion.train) >= 1700
     assert fashion.train.labels[0] == 9  # the data set's well-known first image
     assert 60 < fashion.train.images.mean() < 85

@@ -9,6 +9,7 @@ import pytest
 
 from data_utils.datasets import DATASETS, load
 from data_utils.splits import split
+from study import launch
 from study import plan as planning
 from study.plan import Plan, PlanError
 from study.spaces import SPACES
@@ -157,3 +158,13 @@ def test_a_study_json_without_what_a_resume_needs_says_what(tmp_path: Path) -> N
 
 def test_study_json_is_plain_json_without_non_finite_numbers(content: dict[str, Any]) -> None:
     assert json.loads(json.dumps(content, allow_nan=False)) == content
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_whether_images_may_be_mirrored_reaches_the_search(mirror: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = load("digits", Path("unused"))
+    monkeypatch.setitem(DATASETS, "digits", lambda _folder: replace(digits, mirror=mirror))
+    study = launch._prepare(Plan(("resnet",)))
+    assert study.data.mirror == mirror
+    described = planning.describe(study.plan, study.spaces, study.dataset, study.data, {})
+    assert described["dataset"]["mirror"] == mirror

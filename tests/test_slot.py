@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from study.slot import Slot
 from study.trial import TrialData, train
 from tests.conftest import CPU
 from tests.test_trial import job
+
+BASIC: dict[str, Any] = {"augmentation": "basic", "strength": 0.1}
 
 
 @pytest.fixture
@@ -28,6 +31,18 @@ def test_a_training_reports_when_it_is_due_and_can_be_left_for_another(impatient
     assert [fact["event"] for fact in impatient.facts()] == ["epoch"]
     impatient.begin(job(tmp_path / "second", max_epochs=2))
     assert [fact["event"] for fact in impatient.facts()] == ["started"]
+
+
+def test_only_images_that_may_be_mirrored_are(digits: SearchData, tmp_path: Path) -> None:
+    """At this strength no image is cropped: only a mirrored one can tell an augmented training from a plain one."""
+    few = replace(digits, train=digits.train.take(np.arange(128)), validation=digits.validation.take(np.arange(64)))
+    losses = {}
+    kinds: list[tuple[bool, dict[str, Any]]] = [(False, {}), (False, BASIC), (True, BASIC)]
+    for mirror, config in kinds:
+        place = Slot(replace(few, mirror=mirror), lambda: few.validation, classes=10, cpus=1)
+        place.begin(job(tmp_path / f"{mirror}-{len(config)}", max_epochs=1, **config))
+        losses[mirror, bool(config)] = place.facts()[-1]["train_loss"]
+    assert losses[False, True] == losses[False, False] != losses[True, True]
 
 
 def test_the_results_on_the_test_split_come_in_one_piece_however_long_they_take(

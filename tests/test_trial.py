@@ -57,9 +57,19 @@ def test_equal_seeds_give_equal_rows_and_different_seeds_do_not(tmp_path: Path, 
     assert curves[0] != curves[2]
 
 
-@pytest.mark.parametrize("stop_after", [1, 3])
-def test_a_resumed_trial_goes_on_exactly(tmp_path: Path, trial_data: TrialData, stop_after: int) -> None:
-    settings: dict[str, Any] = {"optimizer": "sgd", "schedule": "cosine"}
+@pytest.mark.parametrize(
+    ("stop_after", "images"),
+    [
+        (3, {}),
+        (1, {"augmentation": "cutout", "strength": 0.5, "mix": "mixup", "mix_alpha": 0.5}),
+        (3, {"augmentation": "colour", "strength": 0.5, "mix": "cutmix", "mix_alpha": 0.5}),
+    ],
+    ids=str,
+)
+def test_a_resumed_trial_goes_on_exactly(
+    tmp_path: Path, trial_data: TrialData, stop_after: int, images: dict[str, Any]
+) -> None:
+    settings: dict[str, Any] = {"optimizer": "sgd", "schedule": "cosine", **images}
     whole = curve(list(train(job(tmp_path / "whole", **settings), trial_data, CPU)))
     asked = job(tmp_path / "cut", **settings)
     first = Trial(asked, trial_data, CPU)
@@ -162,6 +172,13 @@ ADAMW = {"optimizer": "adamw", "adamw_lr": 1e-3}
         ({"schedule": "constant"}, {"schedule": "one_cycle"}),
         ({"warm_up": 0.0}, {"warm_up": 0.5}),
         ({"label_smoothing": 0.0}, {"label_smoothing": 0.2}),
+        ({"augmentation": "none"}, {"augmentation": "basic", "strength": 0.5}),
+        ({"augmentation": "basic", "strength": 0.5}, {"augmentation": "basic", "strength": 1.0}),
+        ({"augmentation": "basic", "strength": 0.5}, {"augmentation": "cutout", "strength": 0.5}),
+        ({"augmentation": "cutout", "strength": 0.5}, {"augmentation": "colour", "strength": 0.5}),
+        ({"mix": "none"}, {"mix": "mixup", "mix_alpha": 0.5}),
+        ({"mix": "mixup", "mix_alpha": 0.5}, {"mix": "cutmix", "mix_alpha": 0.5}),
+        ({"mix": "mixup", "mix_alpha": 0.2}, {"mix": "mixup", "mix_alpha": 1.0}),
     ],
     ids=lambda change: "-".join(f"{name}={value}" for name, value in change.items()),
 )

@@ -3,6 +3,9 @@
 Each optimizer has learning rates of its own: the same number means different things to them, so pooled under one
 name they would look unimportant. The ranges hold the usual settings well inside. A reference without momentum or
 weight decay has none, which is a choice of its own: zero does not lie on a logarithmic scale.
+
+No reference augments: sources A to E print none, and He et al. 2016 pad and flip images of CIFAR, which not every image
+bears; so their recipe is here without. Names of augmentations and mixes are those of `data_utils/augmentation.py`.
 """
 
 from collections.abc import Mapping
@@ -32,10 +35,16 @@ TRAINING: Final = (
     Parameter("schedule", CategoricalDistribution(("constant", "step", "cosine", "one_cycle")), "nuisance"),
     Parameter("warm_up", FloatDistribution(0.0, 0.2), "nuisance", {"schedule": WARMED}),
     Parameter("label_smoothing", FloatDistribution(0.0, 0.2), "nuisance"),
+    Parameter("augmentation", CategoricalDistribution(("none", "basic", "cutout", "colour")), "nuisance"),
+    Parameter("strength", FloatDistribution(0.1, 1.0), "nuisance", {"augmentation": ("basic", "cutout", "colour")}),
+    Parameter("mix", CategoricalDistribution(("none", "mixup", "cutmix")), "nuisance"),
+    Parameter("mix_alpha", FloatDistribution(0.1, 2.0, log=True), "nuisance", {"mix": ("mixup", "cutmix")}),
 )
 
+UNCHANGED_IMAGES: Final[Mapping[str, Any]] = {"augmentation": "none", "mix": "none"}
+
 # He et al. 2016, section 4.2 (CIFAR-10): SGD 0.1, momentum 0.9, weight decay 1e-4, batch 128, a tenth of the rate after
-# half and after three quarters of the training.
+# half and after three quarters of the training. Without its augmentation: 4 pixels of padding, cropped and flipped.
 HE_2016: Final[Mapping[str, Any]] = {
     "optimizer": "sgd",
     "sgd_lr": 0.1,
@@ -47,6 +56,7 @@ HE_2016: Final[Mapping[str, Any]] = {
     "schedule": "step",
     "warm_up": 0.0,
     "label_smoothing": 0.0,
+    **UNCHANGED_IMAGES,
 }
 
 
@@ -67,4 +77,5 @@ def _constant(batch_size: int) -> Mapping[str, Any]:
         "schedule": "constant",
         "warm_up": 0.0,
         "label_smoothing": 0.0,
+        **UNCHANGED_IMAGES,
     }
