@@ -253,6 +253,14 @@ def test_an_epoch_follows_its_generator(name: str, mix: str) -> None:
     assert torch.isfinite(first[0]).all()
 
 
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_an_image_keeps_its_numbers_whatever_the_batch(name: str) -> None:
+    images, mean = pixels(8, 3, 16, 16), pixels(3, 1, 1)
+    drawn = replace(ANY, name=name).draw(8, (16, 16), mean, random())
+    parts = [drawn.change(images[part], part) for part in (slice(0, 3), slice(3, 8))]
+    assert torch.equal(torch.cat(parts), drawn.change(images, slice(0, 8)))
+
+
 @pytest.mark.parametrize("mix", MIXES)
 def test_each_batch_draws_a_share_from_beta(mix: str) -> None:
     """Beta(alpha, alpha) has mean 1/2 and variance 1 / (4 (2 alpha + 1))."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from analysis.events import Event
+from data_utils.augmentation import MIXES
 from study import test_split
 from study.config import Config
 from study.job import Job, OpenTest
@@ -80,6 +81,15 @@ def test_a_resumed_trial_goes_on_exactly(
     events = list(train(replace(asked, logged_epochs=stop_after), trial_data, CPU))
     assert events[0]["from_epoch"] == stop_after
     assert curve(events) == whole[stop_after:]
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_the_score_of_mixed_images_is_against_the_label_that_weighs_most(
+    tmp_path: Path, trial_data: TrialData, mix: str
+) -> None:
+    """With so small an alpha most batches are nearly unmixed, so the score must rise as it does without."""
+    events = list(train(job(tmp_path, mix=mix, mix_alpha=0.1), trial_data, CPU))
+    assert events[-1]["train_score"] > 0.5
 
 
 def test_epochs_that_the_log_missed_come_from_the_checkpoint(tmp_path: Path, trial_data: TrialData) -> None:
