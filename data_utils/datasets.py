@@ -1,55 +1,70 @@
 """Data sets by name: images and labels as arrays, decoded once, with the test split apart.
 
-`DATASETS` is the list. Each loader takes the folder that holds (or shall hold) the files and returns a `Dataset`.
+`DATASETS` is the list. Each loader takes a `Request`, which names the folder of the files, and returns a `Dataset`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from data_utils.decoding import Size, resized
+from data_utils.folders import load_folder
 from data_utils.images import Dataset, Images
+from data_utils.request import Progress, Request, silent
 from data_utils.splits import stratified
 
-TEST_FRACTION: Final = 0.2
 
-
-def load(name: str, data_dir: Path) -> Dataset:
+def load(
+    name: str,
+    data_dir: Path,
+    image_size: Size | None = None,
+    test_fraction: float | None = None,
+    progress: Progress = silent,
+) -> Dataset:
     """Return the data set `name`, reading or downloading its files in `data_dir`.
 
-    Raises `ValueError` for an unknown name, or when files are missing and cannot be downloaded.
+    Raises `ValueError` for an unknown name, for files that are missing and cannot be downloaded or cannot be used, and
+    for a `test_fraction` where the source defines the test split.
     """
     if name not in DATASETS:
         raise ValueError(f"Unknown data set {name!r}. Valid: {', '.join(sorted(DATASETS))}.")
-    return DATASETS[name](data_dir)
+    dataset = DATASETS[name](Request(data_dir, image_size, test_fraction, progress))
+    if image_size is None or dataset.image_shape[1:] == image_size:
+        return dataset
+    train, test = (Images(resized(part.images, image_size), part.labels) for part in (dataset.train, dataset.test))
+    return replace(dataset, train=train, test=test)
 
 
-def _digits(_data_dir: Path) -> Dataset:
+def _digits(request: Request) -> Dataset:
     """The 1,797 handwritten digits that ship inside scikit-learn: 8x8, one channel, 17 grey levels.
 
-    The source defines no test split, so 20 % are drawn by class, the same ones in every study.
+    The source defines no test split, so 20 %, or the share asked for, are drawn by class, the same in every study.
     """
     from sklearn.datasets import load_digits  # here: half a second that other data sets need not pay
 
     bunch = load_digits()
     images = np.rint(bunch.images[:, None] * (255 / 16)).astype(np.uint8)  # (1797, 1, 8, 8)
     labels = bunch.target.astype(np.int64)
-    train, test = stratified(labels, TEST_FRACTION, seed=0)
+    train, test = stratified(labels, request.fraction, seed=0)
     everything = Images(images, labels)
     classes = tuple(str(name) for name in bunch.target_names)
-    source = "scikit-learn load_digits (UCI optdigits, test part); test: 20 % drawn by class with seed 0"
-    return Dataset("digits", source, classes, everything.take(train), everything.take(test), mirror=False)
+    source = "scikit-learn load_digits (UCI optdigits, test part)"
+    drawn = f"test: {100 * request.fraction:g} % drawn by class with seed 0"
+    return Dataset("digits", f"{source}; {drawn}", classes, everything.take(train), everything.take(test), mirror=False)
 
 
-def _from_torchvision(name: str, class_name: str, *, mirror: bool) -> Callable[[Path], Dataset]:
+def _from_torchvision(name: str, class_name: str, *, mirror: bool) -> Callable[[Request], Dataset]:
     """Return a loader for a data set of torchvision, whose own training and test parts are used."""
 
-    def loader(data_dir: Path) -> Dataset:
+    def loader(request: Request) -> Dataset:
+        request.keep_test_split(name)
         import torchvision.datasets
 
         source = getattr(torchvision.datasets, class_name)
-        train, test = (_download(source, name, data_dir, part) for part in (True, False))
+        train, test = (_download(source, name, request.data_dir, part) for part in (True, False))
         note = f"torchvision {class_name}; test: as published"
         return Dataset(name, note, tuple(train.classes), _images(train), _images(test), mirror)
 
@@ -91,10 +106,11 @@ def _images(part: Any) -> Images:
     return Images(np.ascontiguousarray(pixels, dtype=np.uint8), np.asarray(part.targets, dtype=np.int64))
 
 
-DATASETS: Final[dict[str, Callable[[Path], Dataset]]] = {
+DATASETS: Final[dict[str, Callable[[Request], Dataset]]] = {
     "cifar10": _from_torchvision("cifar10", "CIFAR10", mirror=True),
     "cifar100": _from_torchvision("cifar100", "CIFAR100", mirror=True),
     "digits": _digits,
     "fashion_mnist": _from_torchvision("fashion_mnist", "FashionMNIST", mirror=True),
+    "folder": load_folder,
     "mnist": _from_torchvision("mnist", "MNIST", mirror=False),
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,19 @@ class Images:
         return digest.hexdigest()
 
 
+class Skipped(NamedTuple):
+    """A file that is not in the data set, and why."""
+
+    file: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A classification data set: what a search may see (`train`) and what it may not (`test`).
 
-    `mirror`: whether a mirrored image keeps its class, as that of a frog does and that of a digit does not.
+    `mirror`: whether a mirrored image keeps its class, as that of a frog does and that of a digit does not. `skipped`:
+    files that were found but could not be used.
     """
 
     name: str
@@ -42,6 +51,7 @@ class Dataset:
     train: Images
     test: Images
     mirror: bool
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

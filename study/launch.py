@@ -49,7 +49,8 @@ class Outcome:
 def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> Outcome:
     """Run a new study. Raises `PlanError` before anything starts if the plan cannot work."""
     plan.check(SPACES, DATASETS)
-    return _conduct(_prepare(plan), report, console or Console())
+    console = console or Console()
+    return _conduct(_prepare(plan, console), report, console)
 
 
 def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
@@ -68,15 +69,19 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     plan.check_spaces(SPACES)
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
-    study = _prepare(plan)
+    console = console or Console()
+    study = _prepare(plan, console)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
-    return _conduct(replace(study, content=content), report, console or Console())
+    return _conduct(replace(study, content=content), report, console)
 
 
-def _prepare(plan: Plan) -> Study:
+def _prepare(plan: Plan, console: Console) -> Study:
+    from study.progress import Loading
+
     try:
         spaces = [find(name) for name in plan.spaces]
-        dataset = load(plan.dataset, plan.data_dir)
+        with Loading(console) as loading:
+            dataset = load(plan.dataset, plan.data_dir, plan.image_size, plan.test_fraction, loading)
     except ValueError as error:
         raise PlanError(str(error)) from error
     by_name = {space.name: space for space in spaces}

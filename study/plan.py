@@ -36,6 +36,7 @@ class PlanError(ValueError):
 class Plan:
     """One study: what to compare, on what, for how long. Numbers of trials are per space, times in seconds.
 
+    `image_size` (height, width) None: as the images are. `test_fraction` None: the test split of the source, or 20 %.
     `fp32`: compute in float32 even where bf16 is faster.
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU.
     """
@@ -43,6 +44,8 @@ class Plan:
     spaces: tuple[str, ...]
     dataset: str = "digits"
     data_dir: Path = Path("data")
+    image_size: tuple[int, int] | None = None
+    test_fraction: float | None = None
     trials: int = 24
     max_epochs: int = 20
     name: str = ""
@@ -60,7 +63,8 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return self.runs / (self.name or "-".join((*(Path(space).stem for space in self.spaces), self.dataset)))
+        data = self.data_dir.resolve().name if self.dataset == "folder" else ""
+        return self.runs / (self.name or "-".join((*(Path(space).stem for space in self.spaces), data or self.dataset)))
 
     @property
     def reduction_factor(self) -> int:
@@ -81,7 +85,7 @@ class Plan:
     def check(self, spaces: Collection[str], datasets: Collection[str]) -> None:
         """Raise `PlanError` for what can be known to be wrong before anything starts."""
         self.check_spaces(spaces)
-        check_name("data set", self.dataset, datasets)
+        self._check_dataset(datasets)
         self.check_numbers()
         self._check_folder()
 
@@ -97,6 +101,14 @@ class Plan:
             if self.spaces.count(space) > 1:
                 raise PlanError(f"Space {space!r} is given twice; each can take part once. Leave one out.")
 
+    def _check_dataset(self, datasets: Collection[str]) -> None:
+        if self.dataset == "pairs":
+            raise PlanError(
+                f"--dataset pairs has images as answers, but {', '.join(self.spaces)} answer with a class. Give "
+                f"--dataset folder with a folder of images for each class."
+            )
+        check_name("data set", self.dataset, datasets)
+
     def check_numbers(self) -> None:
         """Raise `PlanError` for a number that no study can have."""
         at_least("--trials", self.trials, 1, "trials of each space")
@@ -106,6 +118,10 @@ class Plan:
         at_least("--seed", self.seed, 0, "as a seed")
         if self.seed >= 2**32:
             raise PlanError(f"--seed is {self.seed}, but must be below 4294967296, which is what numpy takes.")
+        if self.image_size is not None:
+            at_least("--image-size", min(self.image_size), 8, "pixels, which is what the networks take")
+        if self.test_fraction is not None and not 0 < self.test_fraction < 1:
+            raise PlanError(f"--test-fraction is {self.test_fraction:g}, but must lie between 0 and 1, such as 0.2.")
         at_least("--cpus-per-trial", self.cpus_per_trial, 1, "core")
         at_least("--final-configs", self.final_configs, 1, "configuration of each space")
         at_least("--final-seeds", self.final_seeds, 1, "seed; an interval needs 3")
@@ -147,7 +163,7 @@ class Plan:
             raise PlanError(f"{folder / 'study.json'} lacks {', '.join(missing)}. Restore it from a copy.")
         asked = {
             "spaces": tuple(space["file"] or name for name, space in content["spaces"].items()),
-            "dataset": content["dataset"]["name"],
+            **_asked_of_dataset(content["dataset"]),
             "data_dir": Path(content["data_dir"]),
             "trials": content["trials"],
             "max_epochs": content["max_epochs"],
@@ -160,6 +176,16 @@ class Plan:
             "fp32": content["fp32"],
         }
         return cls(**{**asked, **changes})
+
+
+def _asked_of_dataset(dataset: Json) -> Json:
+    """Return what was asked of the data set; a study from before these could be asked for has none of them."""
+    size = dataset.get("image_size")
+    return {
+        "dataset": dataset.get("loader", dataset["name"]),
+        "image_size": tuple(size) if size else None,
+        "test_fraction": dataset.get("test_fraction"),
+    }
 
 
 def at_least(flag: str, value: float, least: float, unit: str) -> None:
@@ -223,11 +249,15 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "dataset": {
             "name": dataset.name,
+            "loader": plan.dataset,
+            "image_size": plan.image_size and list(plan.image_size),
+            "test_fraction": plan.test_fraction,
             "source": dataset.source,
             "classes": list(dataset.classes),
             "image_shape": list(dataset.image_shape),
             "mirror": dataset.mirror,
             "splits": checksums,
+            "skipped": [skipped._asdict() for skipped in dataset.skipped],
         },
         "data_dir": str(plan.data_dir.absolute()),
         "metric": {

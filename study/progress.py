@@ -4,10 +4,12 @@ import math
 import time
 from pathlib import Path
 from shlex import quote
-from typing import Final
+from typing import Final, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from analysis.events import Event
@@ -18,6 +20,35 @@ from study.state import Run
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
 LIVE_SECONDS: Final = 0.25  # between two redraws
+
+
+class Loading:
+    """Shows how far the decoding of images is: a bar in a terminal, else a line now and then. Use it as a context."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._console = console
+        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
+        self._shown = time.monotonic()
+        self._doing = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, doing: str, done: int, total: int) -> None:
+        """Show that `done` of `total` are done; a total of 0 is unknown."""
+        if self._bar is not None:
+            self._bar.start()
+            task = self._bar.task_ids[0] if self._bar.task_ids else self._bar.add_task(doing)
+            self._bar.update(task, description=doing, completed=done, total=total or None)
+        elif doing != self._doing or time.monotonic() - self._shown >= PLAIN_SECONDS:
+            self._doing, self._shown = doing, time.monotonic()
+            count = f" {done:,} of {total:,}" if total else ""
+            self._console.print(f"{doing} ...{count}", markup=False, soft_wrap=True, highlight=False)
 
 
 class Progress:
@@ -142,10 +173,11 @@ def show_plan(
     runs = len(engine.spaces) * (trials + plan.final_configs * plan.final_seeds)
     gpus = f" and {plan.gpus_per_trial:g} GPU" if plan.gpus_per_trial else ""
     again = f" ({len(engine.state.of_kind('trial'))} trials are in the log)" if engine.state.runs else ""
-    rows = {
+    rows: dict[str, str] = {
         "Study": f"{', '.join(engine.spaces)} on {dataset.name}{again}",
         "Data": f"{len(dataset.classes)} classes, {channels}x{height}x{width}: {len(data.train):,} images to train, "
         f"{len(data.validation):,} to validate, {len(dataset.test):,} to test",
+        **_left_out(dataset, plan.folder),
         "Search": f"{trials} trials of each space: the reference setting, {plan.random_trials} random, the rest by TPE",
         "Stopping": f"{plan.max_epochs} epochs at full length; at epoch {' and '.join(map(str, plan.rungs))} the best "
         f"third goes on",
@@ -157,6 +189,15 @@ def show_plan(
         "Dashboard": f"{dashboard} (it asks for a token: ray get-auth-token)" if dashboard else "could not start",
     }
     _show_rows(rows, console)
+
+
+def _left_out(dataset: Dataset, folder: Path) -> dict[str, str]:
+    """Say which files of the data folder are not used."""
+    if not dataset.skipped:
+        return {}
+    named = ", ".join(f"{file} ({reason})" for file, reason in dataset.skipped[:3])
+    more = " ..." if len(dataset.skipped) > 3 else ""
+    return {"Left out": f"{len(dataset.skipped)} files, all named in {folder / 'study.json'}: {named}{more}"}
 
 
 def show_end(engine: Engine, report: Path | None, console: Console) -> None:
@@ -180,7 +221,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
     rows["Report"] = str(report) if report else f"python -m analysis.report {quote(str(plan.folder))}"
-    if not tables.plan["dataset"]["name"].startswith("cifar"):
+    if plan.dataset in ("digits", "mnist", "fashion_mnist"):
         spaces = " ".join(map(quote, plan.spaces))
         rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"

@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 
 from analysis.events import BrokenLogError
 from data_utils.datasets import DATASETS
+from data_utils.request import TEST_FRACTION
 from study.launch import Outcome, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
@@ -29,7 +30,11 @@ class _Parser(argparse.ArgumentParser):
 def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     """Give each flag with a value: its name, its type, what stands for the value in the help, and the help."""
     yield "--dataset", str, "NAME", f"{', '.join(DATASETS)} (default {DEFAULT.dataset}, no download)"
-    yield "--data-dir", Path, "DIR", f"where data sets lie or are downloaded to (default {DEFAULT.data_dir})"
+    where = f"where data sets lie or are downloaded to; for folder: your class folders (default {DEFAULT.data_dir})"
+    yield "--data-dir", Path, "DIR", where
+    yield "--image-size", _size, "SIZE", "resize to this height and width: 64, or 48x64 (default: as the images are)"
+    share = f"share of each class for the test, where the source defines none (default {TEST_FRACTION:g})"
+    yield "--test-fraction", float, "X", share
     yield "--trials", int, "N", f"trials of each space (default {DEFAULT.trials})"
     yield "--max-epochs", int, "N", f"epochs of a trial at full length (default {DEFAULT.max_epochs})"
     yield "--name", str, "NAME", "name of the run folder (default: the spaces and the data set)"
@@ -70,6 +75,13 @@ def _seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give pixels, such as 64, or height x width: 48x64")
+    return int(match[1]), int(match[2] or match[1])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     asked = vars(parser().parse_args(arguments))
@@ -78,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PlanError, LockedError, BrokenLogError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted before the study began; there is nothing to resume.", file=sys.stderr)
+        return EXIT_CODES["interrupted"]
     except OSError as error:
         print(
             f"The study stopped: {error}. Make room or mend it, then resume; what is in the log is safe.",

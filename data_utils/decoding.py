@@ -1,0 +1,105 @@
+"""One image file as an array, whatever its format, mode and size. Pillow does the work.
+
+The rules, the same for every file: a rotation in the EXIF data is applied; of an animation the first frame is taken;
+transparent parts lie on white; 16-bit values are scaled from 0..65535 to 0..255; what is stored as grey (modes 1, L,
+LA, I;16) has one channel, all else becomes RGB without regard to colour profiles. A resize gives exactly the size asked
+for, so the aspect ratio is not kept; it is bilinear and antialiased, as torchvision's `Resize((height, width))`.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+CHUNK: Final = 64  # images in one piece of work
+ROTATED: Final = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+ORIENTATION: Final = 0x0112
+
+Size = tuple[int, int]  # height, width
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def decode(path: Path | str, image_size: Size | None = None) -> NDArray[np.uint8]:
+    """Return the image in `path` as (C, H, W), C being 1 for what is stored as grey, else 3.
+
+    Raises whatever Pillow raises for a file that is damaged or no image, and `ValueError` for 32-bit pixels.
+    """
+    with Image.open(path) as file:
+        file.load()
+        ImageOps.exif_transpose(file, in_place=True)
+        pixels = np.asarray(_resize(_grey_or_rgb(file), image_size))
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def size_of(path: Path | str) -> Size:
+    """Return height and width as `decode` gives them, from the head of the file alone."""
+    with Image.open(path) as file:
+        width, height = file.size
+        return (width, height) if file.getexif().get(ORIENTATION) in ROTATED else (height, width)
+
+
+def resized(images: NDArray[np.uint8], image_size: Size) -> NDArray[np.uint8]:
+    """Return images (N, C, H, W), C being 1 or 3, in another size, on all cores."""
+    result = np.empty((*images.shape[:2], *image_size), np.uint8)
+
+    def resize(start: int) -> None:
+        for index in range(start, min(start + CHUNK, len(images))):
+            image = images[index, 0] if images.shape[1] == 1 else np.ascontiguousarray(images[index].transpose(1, 2, 0))
+            pixels = np.asarray(_resize(Image.fromarray(image), image_size))
+            result[index] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+    for _ in in_order(resize, range(0, len(images), CHUNK)):
+        pass
+    return result
+
+
+def in_order(work: Callable[[Given], Made], items: Iterable[Given]) -> Generator[Made, None, None]:
+    """Give `work(item)` for each item, in order, worked on by a thread per core and only some items ahead.
+
+    Threads, since Pillow lets go of the interpreter while it decodes and resizes.
+    """
+    threads = os.cpu_count() or 1
+    pending: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > 2 * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _grey_or_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _from_16_bits(image)
+    if image.mode == "F":
+        raise ValueError("32-bit pixels have no range of their own; save it with 8 or 16 bits")
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Scale to 8 bits. Mode I has 32, but Pillow also uses it for 16-bit files such as PGM."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("32-bit pixels have no range of their own; save it with 8 or 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _resize(image: Image.Image, image_size: Size | None) -> Image.Image:
+    if image_size is None or image.size == image_size[::-1]:
+        return image
+    return image.resize(image_size[::-1], Image.Resampling.BILINEAR)
