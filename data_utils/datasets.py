@@ -34,6 +34,7 @@ def load(
     dataset = DATASETS[name](Request(data_dir, image_size, test_fraction, progress))
     if image_size is None or dataset.image_shape[1:] == image_size:
         return dataset
+    progress("Resizing images", 0, 0)
     train, test = (Images(resized(part.images, image_size), part.labels) for part in (dataset.train, dataset.test))
     return replace(dataset, train=train, test=test)
 

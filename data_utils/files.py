@@ -43,9 +43,10 @@ def check_skipped(skipped: Sequence[Skipped], count: int, folder: Path) -> None:
 
 
 def scan(folder: Path, prefix: str, skipped: list[Skipped], above: Sequence[os.stat_result] = ()) -> list[File]:
-    """Return the files in `folder` and the folders inside it, in name order. `prefix` comes before their names.
+    """Return the images in `folder` and the folders inside it, by their names, in name order, after `prefix`.
 
-    What is neither file nor folder, and links that lead back up, are added to `skipped`.
+    What cannot be one is added to `skipped`: here already, so that it does not count where the last of a class are
+    taken. A file whose name has no ending may be an image.
     """
     files: list[File] = []
     here = folder.stat()
@@ -59,11 +60,13 @@ def scan(folder: Path, prefix: str, skipped: list[Skipped], above: Sequence[os.s
                 continue
             if entry.is_dir():
                 files += scan(folder / entry.name, name + "/", skipped, (*above, here))
-            elif entry.is_file():
+            elif not entry.is_file():
+                skipped.append(Skipped(shown(name), "no file: a broken link or a device"))
+            elif Path(name).suffix and not is_image_name(name):
+                skipped.append(Skipped(shown(name), "not the ending of an image"))
+            else:
                 status = entry.stat()
                 files.append(File(name, status.st_size, status.st_mtime_ns))
-            else:
-                skipped.append(Skipped(shown(name), "no file: a broken link or a device"))
     return sorted(files, key=lambda file: natural(file.name))
 
 
@@ -85,7 +88,7 @@ def loose(folder: Path, prefix: str) -> list[Skipped]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file called so should be an image."""
+    """Whether a file called so should be an image that Pillow reads."""
     return not name.startswith(".") and Path(name).suffix.lower() in Image.registered_extensions()
 
 

@@ -6,7 +6,7 @@ validation split. Files may lie deeper inside a class folder.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -58,12 +58,12 @@ def load_folder(request: Request) -> Dataset:
     folder, listing = request.data_dir, find(request)
     files, labels = listing.files()
     searched = sum(map(len, listing.search.values()))
-    _check_counts(listing.classes, labels[:searched], labels[searched:])
+    _check_counts(listing.classes, labels[:searched], labels[searched:], len(listing.skipped))
     made = decoded(folder, files, request.image_size, request.progress)
     skipped = (*listing.skipped, *made.skipped)
     check_skipped(skipped, len(files) + len(listing.skipped), folder)
     labels, searched = labels[made.kept], int((made.kept < searched).sum())
-    _check_counts(listing.classes, labels[:searched], labels[searched:])
+    _check_counts(listing.classes, labels[:searched], labels[searched:], len(skipped))
     return Dataset(
         name=shown(folder.resolve().name),
         source=f"{shown(str(folder.resolve()))}; test: {listing.note}",
@@ -116,6 +116,7 @@ def _published(request: Request, parts: dict[str, Path]) -> Listing:
     joined = f" and {parts['val'].name}/" if "val" in parts else ""
     note = f"{parts['test'].name}/; training and validation are drawn from {parts['train'].name}/{joined}"
     listing = Listing(note, by_part["train"], by_part["test"], skipped)
+    _check_enough(parts["train"], by_part["train"])
     for part in by_part.keys() - {"train"}:
         _check_same_classes(by_part["train"], by_part[part], parts["train"], parts[part], part == "test")
     for name, files in by_part.get("val", {}).items():
@@ -125,7 +126,9 @@ def _published(request: Request, parts: dict[str, Path]) -> Listing:
 
 def _with_last_apart(request: Request) -> Listing:
     listing = Listing(f"the last {100 * request.fraction:g} % of each class in name order")
-    for name, files in _classes(request.data_dir, "", listing.skipped).items():
+    classes = _classes(request.data_dir, "", listing.skipped)
+    _check_enough(request.data_dir, classes)
+    for name, files in classes.items():
         kept = len(files) - request.last(len(files))
         listing.search[name], listing.test[name] = files[:kept], files[kept:]
     return listing
@@ -133,19 +136,26 @@ def _with_last_apart(request: Request) -> Listing:
 
 def _classes(folder: Path, prefix: str, skipped: list[Skipped]) -> dict[str, list[File]]:
     """Return the files of each class folder in `folder`. Images beside them belong to no class: skipped."""
-    outside = loose(folder, prefix)
-    skipped += outside
+    skipped += loose(folder, prefix)
     classes = {path.name: scan(path, f"{prefix}{path.name}/", skipped) for path in subfolders(folder)}
+    empty = [shown(name) for name, files in classes.items() if not files]
+    if empty:
+        raise ValueError(f"No image in the class folder {', '.join(empty)} of {folder}. Fill it or remove it.")
+    return classes
+
+
+def _check_enough(folder: Path, classes: Collection[str]) -> None:
+    """Raise `ValueError` for fewer than two classes."""
     if len(classes) < 2:
-        there = f"one folder, {shown(next(iter(classes)))}/" if classes else f"no folder and {len(outside)} images"
+        there = (
+            f"one folder, {shown(next(iter(classes)))}/"
+            if classes
+            else f"no folder and {len(loose(folder, ''))} images"
+        )
         raise ValueError(
             f"{folder} holds {there}, but a data set needs a folder of images for each of at least 2 classes. "
             f"Give --data-dir the folder that holds the class folders."
         )
-    empty = [shown(name) for name, files in classes.items() if not files]
-    if empty:
-        raise ValueError(f"No file in the class folder {', '.join(empty)} of {folder}. Fill it or remove it.")
-    return classes
 
 
 def _check_others(folder: Path, parts: dict[str, Path]) -> None:
@@ -172,7 +182,7 @@ def _check_same_classes(
             )
 
 
-def _check_counts(classes: Sequence[str], search: NDArray[np.int64], test: NDArray[np.int64]) -> None:
+def _check_counts(classes: Sequence[str], search: NDArray[np.int64], test: NDArray[np.int64], unusable: int) -> None:
     """Raise `ValueError` for a class that training, validation and test cannot all have images of."""
     counts = (np.bincount(labels, minlength=len(classes)) for labels in (search, test))
     for name, for_search, for_test in zip(classes, *counts, strict=True):
@@ -180,4 +190,5 @@ def _check_counts(classes: Sequence[str], search: NDArray[np.int64], test: NDArr
             raise ValueError(
                 f"The class {name!r} has {for_search} images for training and validation and {for_test} for the test, "
                 f"but needs at least {SEARCH_LEAST} and 1. Add images, leave the class out, or change --test-fraction."
+                f"{f' {unusable} files of the folder cannot be used.' if unusable else ''}"
             )

@@ -48,6 +48,12 @@ def trial_data(digits: SearchData) -> TrialData:
 
 
 @pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep decoded images out of the cache of whoever runs the tests; one for all, as in life."""
+    monkeypatch.setenv("ARCHSTUDY_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Train on one core, as a slot does: the same on every machine."""
     before = torch.get_num_threads()
