@@ -158,7 +158,7 @@ def _write(
     """Write all images as one array; return position and reason of each file that is left out."""
 
     def work(start: int) -> list[NDArray[np.uint8] | str]:
-        return [_try(folder / file.name, image_size) for file in files[start : start + CHUNK]]
+        return [_try(f"{folder}/{file.name}", image_size) for file in files[start : start + CHUNK]]
 
     shape: tuple[int, int, int] | None = None
     skipped: list[tuple[int, str]] = []
@@ -175,7 +175,9 @@ def _write(
             _check_size(image, shape, folder, files, position)
             if shape[0] < image.shape[0]:
                 raise _ColourFoundError
-            out.write(np.ascontiguousarray(np.broadcast_to(image, shape)).data)
+            if shape[0] > image.shape[0]:
+                image = np.broadcast_to(image, shape)
+            out.write(np.ascontiguousarray(image).data)
     if shape is None:
         name, reason = files[0].name, skipped[0][1]
         raise ValueError(
@@ -186,14 +188,14 @@ def _write(
     return skipped
 
 
-def _try(path: Path, image_size: Size | None) -> NDArray[np.uint8] | str:
+def _try(path: str, image_size: Size | None) -> NDArray[np.uint8] | str:
     """Decode, or say in one line why not. Damaged files make Pillow raise nearly anything."""
     try:
         return decode(path, image_size)
     except Exception as error:
         if isinstance(error, UnidentifiedImageError):
             return "no image that Pillow knows"
-        words = " ".join(str(error).replace(str(path), path.name).split())
+        words = " ".join(str(error).replace(path, "it").split())
         return shown(words)[:200] or type(error).__name__
 
 

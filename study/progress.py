@@ -197,7 +197,8 @@ def _left_out(dataset: Dataset, folder: Path) -> dict[str, str]:
         return {}
     named = ", ".join(f"{file} ({reason})" for file, reason in dataset.skipped[:3])
     more = " ..." if len(dataset.skipped) > 3 else ""
-    return {"Left out": f"{len(dataset.skipped)} files, all named in {folder / 'study.json'}: {named}{more}"}
+    files = f"{len(dataset.skipped)} {'file' if len(dataset.skipped) == 1 else 'files'}"
+    return {"Left out": f"{files}, all named in {folder / 'study.json'}: {named}{more}"}
 
 
 def show_end(engine: Engine, report: Path | None, console: Console) -> None:

@@ -35,6 +35,17 @@ def test_the_checksum_of_the_digits_never_changes() -> None:
     assert digits.test.sha256() == "38453adaa0f8e18bf00dc7d8741f0d5c58c97a9e541ba8a28604fb4bf94a68e4"
 
 
+def test_digits_in_another_size_show_the_same_and_a_larger_test_split_is_drawn_like_the_first() -> None:
+    digits, large = load("digits", Path("unused")), load("digits", Path("unused"), image_size=(16, 24))
+    assert large.image_shape == (1, 16, 24)
+    assert np.array_equal(large.test.labels, digits.test.labels)
+    means, expected = (part.images.mean(axis=(1, 2, 3)) for part in (large.train, digits.train))
+    assert np.corrcoef(means, expected)[0, 1] > 0.99
+    half = load("digits", Path("unused"), test_fraction=0.5)
+    assert (len(half.train), len(half.test)) == (898, 899)
+    assert "50 % drawn by class" in half.source
+
+
 def test_splits_share_no_image_and_lose_none() -> None:
     labels = np.repeat(np.arange(3), [10, 20, 50])
     stay, drawn = stratified(labels, 0.2, seed=4)
@@ -116,9 +127,11 @@ def test_fashion_mnist_is_read_from_its_idx_files() -> None:
     assert len(fashion.train) >= 1700
     assert fashion.train.labels[0] == 9  # the data set's well-known first image
     assert 60 < fashion.train.images.mean() < 85
+    assert (fashion.mirror, load("digits", FILES).mirror) == (True, False)
+    assert load("fashion_mnist", FILES, image_size=(96, 96)).image_shape == (1, 96, 96)
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits"}))
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits", "folder"}))
 def test_files_that_are_not_there_are_named_with_their_source_and_their_place(name: str, tmp_path: Path) -> None:
     """A folder that cannot be written stands for a network that cannot be reached: the answer is the same."""
     blocked = tmp_path / "file"

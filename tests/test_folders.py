@@ -16,7 +16,7 @@ from PIL import Image
 from data_utils import cache, decoding
 from data_utils.datasets import load
 from data_utils.decoding import decode, resized, size_of
-from data_utils.files import natural
+from data_utils.files import natural, scan
 from data_utils.folders import SEARCH_LEAST, find, load_folder
 from data_utils.images import Dataset
 from data_utils.pairs import load_pairs
@@ -117,8 +117,15 @@ def test_a_resize_is_torchvisions(tmp_path: Path) -> None:
 
 
 def test_numbers_in_names_are_numbers() -> None:
-    names = ["b/1.png", "a/10.png", "a/9.png", "a/9b.png", "a/x.png", "9.png", "a/09.png"]
-    assert sorted(names, key=natural) == ["9.png", "a/09.png", "a/9.png", "a/9b.png", "a/10.png", "a/x.png", "b/1.png"]
+    names = ["img10.png", "img9b.png", "9.png", "img9.png", "x", "img09.png", "10.png", "imgx.png", "img9-2.png"]
+    ordered = ["9.png", "10.png", "img9-2.png", "img09.png", "img9.png", "img9b.png", "img10.png", "imgx.png", "x"]
+    assert sorted(names, key=natural) == ordered
+
+
+def test_folders_inside_are_in_name_order_too(tmp_path: Path) -> None:
+    for name in ("b10/1.png", "b9/20.png", "b9/3.png", "b9.png", "a.png"):
+        numbered(tmp_path / name, 0)
+    assert [file.name for file in scan(tmp_path, "", [])] == ["a.png", "b9/3.png", "b9/20.png", "b9.png", "b10/1.png"]
 
 
 # Layouts
@@ -339,8 +346,8 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = decoding.decode
 
-    def watched(path: Path, image_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        names.append(path.name)
+    def watched(path: str, image_size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        names.append(path)
         return real(path, image_size)
 
     monkeypatch.setattr(cache, "decode", watched)

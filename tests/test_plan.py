@@ -115,6 +115,23 @@ def test_a_resume_finds_the_plan_that_was_used(content: dict[str, Any], tmp_path
     )
 
 
+def test_what_was_asked_of_the_data_is_asked_again_at_a_resume(content: dict[str, Any], tmp_path: Path) -> None:
+    content["dataset"] |= {"name": "cars", "loader": "folder", "image_size": [32, 48], "test_fraction": 0.3}
+    plan = Plan.from_json(tmp_path / "resnet-cars", content, data_dir=Path("moved"))
+    assert (plan.dataset, plan.data_dir) == ("folder", Path("moved"))
+    assert (plan.image_size, plan.test_fraction) == ((32, 48), 0.3)
+    for name in ("loader", "image_size", "test_fraction"):  # a study from before they existed
+        del content["dataset"][name]
+    content["dataset"]["name"] = "digits"
+    before = Plan.from_json(tmp_path / "resnet-digits", content)
+    assert (before.dataset, before.image_size, before.test_fraction) == ("digits", None, None)
+
+
+def test_a_study_of_a_folder_is_named_by_it() -> None:
+    assert Plan(("resnet",), dataset="folder", data_dir=Path("photos/vehicles/")).folder.name == "resnet-vehicles"
+    assert Plan(("resnet",), dataset="folder").folder.name == "resnet-data"
+
+
 def test_study_json_says_what_ran_on_what(content: dict[str, Any]) -> None:
     assert content["dataset"]["splits"]["test"]["images"] == 360
     assert content["metric"] == {"name": "accuracy", "unit": "fraction", "direction": "maximize", "chance": 0.1}

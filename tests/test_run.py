@@ -1,20 +1,34 @@
 """The command line: its flags, its refusals, what a study prints. Real studies are in test_study.py."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from data_utils.datasets import load
+from data_utils.images import Skipped
 from data_utils.splits import split
-from study.progress import Progress, duration, show_end, show_plan
+from study.progress import Loading, Progress, duration, show_end, show_plan
 from study.run import main, parser
 from tests.test_engine import finish, jobs, make
 
 FLAGS = [
     "--help",
-    *("--space", "--dataset", "--data-dir", "--trials", "--max-epochs", "--name", "--runs", "--resume", "--seed"),
+    *(
+        "--space",
+        "--dataset",
+        "--data-dir",
+        "--image-size",
+        "--test-fraction",
+        "--trials",
+        "--max-epochs",
+        "--name",
+        "--runs",
+        "--resume",
+        "--seed",
+    ),
     *("--cpus-per-trial", "--gpus-per-trial", "--time-budget", "--final-configs", "--final-seeds", "--address"),
     *("--fp32", "--no-report"),
 ]
@@ -42,6 +56,13 @@ def test_every_flag_explains_itself_with_its_default() -> None:
         ("--space resnet --trials many", "--trials: invalid int value: 'many'"),
         ("--space resnet --max-epochs 1", "--max-epochs is 1"),
         ("--space resnet --time-budget soon", "'soon' is no time"),
+        ("--space resnet --image-size big", "'big' is no size; give pixels"),
+        ("--space resnet --image-size 4x64", "--image-size is 4, but must be at least 8"),
+        ("--space resnet --test-fraction 1", "--test-fraction is 1, but must lie between 0 and 1"),
+        ("--space resnet --dataset mnist --test-fraction 0.1", "mnist defines its own test split"),
+        ("--space resnet --dataset folder", "--data-dir is data, but that does not exist"),
+        ("--space resnet --dataset pairs", "resnet answer with a class. Give --dataset folder"),
+        ("--resume /nowhere --image-size 32 --test-fraction 0.1", "--image-size, --test-fraction cannot change"),
         ("--space resnet --lr 0.1", "unrecognized arguments: --lr 0.1"),
         ("--resume /nowhere", "/nowhere is no run folder"),
         ("--resume /nowhere --dataset mnist --space plain", "--dataset, --space cannot change at a resume"),
@@ -63,6 +84,11 @@ def test_bad_input_ends_with_code_2_and_says_why(
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
 def test_times_are_read_in_their_unit(text: str, seconds: float) -> None:
     assert parser().parse_args(["--time-budget", text]).time_budget == seconds
+
+
+@pytest.mark.parametrize(("text", "size"), [("64", (64, 64)), ("100x200", (100, 200))])
+def test_sizes_are_height_and_width(text: str, size: tuple[int, int]) -> None:
+    assert parser().parse_args(["--image-size", text]).image_size == size
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (59.4, "59 s"), (65, "1 min 05 s"), (7800, "2 h 10 min")])
@@ -89,6 +115,28 @@ def test_the_plan_names_trials_rungs_epochs_at_most_and_slots(tmp_path: Path) ->
         "get-auth-token",
     ):
         assert expected in text
+
+
+def test_the_plan_names_the_files_that_are_left_out(tmp_path: Path) -> None:
+    engine, (screen, out) = make(tmp_path), console()
+    digits = replace(load("digits", tmp_path), skipped=tuple(Skipped(f"{at}.jpg", "torn [1]") for at in range(4)))
+    show_plan(engine, digits, split(digits.train, 0), 2, None, screen)
+    engine.close()
+    expected = f"4 files, all named in {engine.plan.folder}/study.json: 0.jpg (torn [1]), 1.jpg (torn [1]), 2.jpg (torn"
+    assert expected in out.getvalue()
+
+
+def test_decoding_is_shown_as_a_bar_or_in_few_lines() -> None:
+    (screen, out), (terminal, drawn) = console(), console(terminal=True)
+    for where in (screen, terminal):
+        with Loading(where) as loading:
+            for done in range(0, 6400, 64):
+                loading("Decoding images", done, 6400)
+    assert out.getvalue() == "Decoding images ... 0 of 6,400\n"
+    assert "6336/6400" in drawn.getvalue()
+    with Loading(screen):
+        pass
+    assert out.getvalue().count("\n") == 1
 
 
 def test_a_failed_trial_costs_one_line_with_the_place_of_its_log(tmp_path: Path) -> None:

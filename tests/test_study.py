@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import analysis
 from analysis.events import Event, read_events
@@ -134,6 +136,39 @@ def test_three_kills_lose_nothing_and_change_nothing(start: Callable[..., Study]
     assert after.trials[columns].equals(before.trials[columns]), moments
     assert after.decisions.equals(before.decisions), moments
     assert after.final["test_score"].equals(before.final["test_score"]), moments
+
+
+def test_a_folder_of_images_is_studied_and_resumed_where_it_was_moved_to(
+    start: Callable[..., Study], tmp_path: Path
+) -> None:
+    photos, generator = tmp_path / "photos", np.random.default_rng(0)
+    for name, colour in (("fire", (200, 60, 20)), ("sea", (20, 60, 200))):
+        (photos / name).mkdir(parents=True)
+        for number in range(40):
+            pixels = generator.normal(colour, 40, (*generator.integers(12, 30, 2), 3)).clip(0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(photos / name / f"{number}.jpg")
+    (photos / "sea" / "5.jpg").write_bytes(b"torn")
+    asked = ["--dataset", "folder", "--data-dir", str(photos), "--image-size", "10x12", "--test-fraction", "0.25"]
+    few = ["--trials", "2", "--max-epochs", "3", "--final-seeds", "1", "--no-report"]
+    study = start("shot", "--space", "resnet", *asked, *few)
+    out = study.end()
+    assert "2 classes, 3x10x12: 47 images to train, 12 to validate, 20 to test" in out
+    assert f"1 file, all named in {study.folder}/study.json: sea/5.jpg (no image that Pillow knows)" in out
+    plan = analysis.read(study.folder).plan["dataset"]
+    assert (plan["name"], plan["loader"], plan["classes"]) == ("photos", "folder", ["fire", "sea"])
+    assert plan["skipped"] == [{"file": "sea/5.jpg", "reason": "no image that Pillow knows"}]
+    moved = photos.rename(tmp_path / "elsewhere")
+    _, err = start("shot", resume=True).process.communicate(timeout=60)
+    assert f"--data-dir is {photos}, but that does not exist" in err
+    again = start("shot", "--data-dir", str(moved), "--trials", "3", "--no-report", resume=True)
+    again.end()
+    assert again.process.returncode == 0
+    assert len(analysis.read(again.folder).trials) == 3
+    Image.new("RGB", (20, 20)).save(moved / "sea" / "39.jpg")
+    changed = start("shot", "--data-dir", str(moved), resume=True)
+    _, err = changed.process.communicate(timeout=60)
+    assert changed.process.returncode == 2
+    assert "The test split of elsewhere is not the one the study began with" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
