@@ -225,15 +225,17 @@ def test_a_class_that_is_too_small_is_named_with_its_count(tmp_path: Path) -> No
     assert load_it(tmp_path).test.labels.tolist() == [0, 0, 1]
 
 
-def test_the_least_class_can_be_split_whatever_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [0, 57])
+def test_the_least_class_can_be_split_whatever_the_others(tmp_path: Path, others: int) -> None:
     from data_utils.splits import split
 
-    for name, count in (("a", 57), ("b", SEARCH_LEAST + 1), ("c", 33)):
-        for number in range(count):
+    classes(tmp_path, SEARCH_LEAST + 1, names=("a", "b"))
+    for name in "cdefgh":
+        for number in range(max(others, SEARCH_LEAST + 1)):
             numbered(tmp_path / name / f"{number}.png", number)
     dataset = load_it(tmp_path)
     for seed in range(5):
-        assert np.bincount(split(dataset.train, seed).validation.labels, minlength=3).min() >= 1
+        assert np.bincount(split(dataset.train, seed).validation.labels, minlength=8).min() >= 1
 
 
 def test_a_test_fraction_beside_a_published_test_split_is_refused(tmp_path: Path) -> None:
@@ -507,13 +509,15 @@ def test_files_without_a_partner_or_that_are_no_image_go_with_theirs(tmp_path: P
     pairs(tmp_path)
     (tmp_path / "input" / "2.bmp").unlink()
     (tmp_path / "target" / "5.png").write_text("no image")
+    (tmp_path / "input" / "7.bmp").write_text("no image")
     numbered(tmp_path / "input" / "sub" / "new.png", 50)
     dataset = load_pairs(Request(tmp_path))
-    assert numbers(dataset.train.inputs) == [0, 1, 3, 4, 6, 7]
-    assert numbers(dataset.train.targets) == [100, 101, 103, 104, 106, 107]
+    assert numbers(dataset.train.inputs) == [0, 1, 3, 4, 6, 8]
+    assert numbers(dataset.train.targets) == [100, 101, 103, 104, 106, 108]
     assert list(dataset.skipped) == [
         ("input/sub/new.png", "no file of this name in target/"),
         ("target/2.png", "no file of this name in input/"),
+        ("input/7.bmp", "no image that Pillow knows"),
         ("target/5.png", "no image that Pillow knows"),
     ]
 
