@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from data_utils.datasets import DATASETS, load
 from data_utils.splits import split
@@ -181,7 +182,7 @@ def test_study_json_is_plain_json_without_non_finite_numbers(content: dict[str, 
 def test_whether_images_may_be_mirrored_reaches_the_search(mirror: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = load("digits", Path("unused"))
     monkeypatch.setitem(DATASETS, "digits", lambda _folder: replace(digits, mirror=mirror))
-    study = launch._prepare(Plan(("resnet",)))
+    study = launch._prepare(Plan(("resnet",)), Console(quiet=True))
     assert study.data.mirror == mirror
     described = planning.describe(study.plan, study.spaces, study.dataset, study.data, {})
     assert described["dataset"]["mirror"] == mirror
