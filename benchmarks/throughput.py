@@ -1,0 +1,106 @@
+"""The same study twice: as Ray's own PyTorch tutorial teaches, and as archstudy does it.
+
+    python -m benchmarks.throughput --data-dir CIFAR10_FOLDER [--pairs 1]
+
+`--data-dir` holds `train/` and `test/` of class folders of 32x32 images (CIFAR-10). The first 1,000 training images of
+each class are used: 8,000 to train and 2,000 to validate. Ours runs first, through its command: 12 trials of C's plain
+CNN with its usual training (crop, flip, momentum), ASHA, one final run, no report. Its log says which configurations
+were trained for how many epochs; the tutorial's way (`benchmarks/tutorial_way.py`) then trains exactly those, again
+through Ray Tune. Both are timed as whole processes, from the command to the exit.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.events import read_events
+
+IMAGES_OF_A_CLASS = 1000
+TRAINING_IMAGES = 8000  # of 10,000: a fifth validates
+Run = dict[str, Any]
+
+
+def sample(source: Path, folder: Path) -> None:
+    """Copy the first images of each class: those of `train`, and a tenth as many of `test`."""
+    for part, count in (("train", IMAGES_OF_A_CLASS), ("test", IMAGES_OF_A_CLASS // 10)):
+        for class_folder in sorted((source / part).iterdir()):
+            target = folder / part / class_folder.name
+            target.mkdir(parents=True)
+            for image in islice(sorted(class_folder.iterdir()), count):
+                shutil.copy(image, target)
+
+
+def ours(data: Path, folder: Path) -> tuple[float, list[Run]]:
+    """Run the study and return its seconds and what it trained: configuration, seed, epochs, last score of each run."""
+    space = Path(__file__).with_name("c_plain_cnn.py")
+    command = [sys.executable, "-m", "study.run", "--space", str(space), "--dataset", "folder", "--data-dir", str(data)]
+    options = ["--trials", "12", "--max-epochs", "9", "--final-seeds", "1", "--no-report"]
+    begun = time.time()
+    subprocess.run([*command, *options, "--runs", str(folder), "--name", "ours"], check=True)
+    return time.time() - begun, trained(folder / "ours")
+
+
+def trained(folder: Path) -> list[Run]:
+    """Return what the study in `folder` trained."""
+    events, _ = read_events(folder / "events.jsonl")
+    runs: dict[str, Run] = {}
+    for event in events:
+        if event["event"] == "suggested":
+            runs[event["trial"]] = {"config": event["config"], "seed": event["seed"]}
+        elif event["event"] == "final_started":
+            runs[event["final"]] = {"config": runs[event["trial"]]["config"], "seed": event["seed"]}
+        elif event["event"] in ("epoch", "final_epoch"):
+            key = event["trial"] if "trial" in event else event["final"]
+            runs[key] |= {"epochs": event["epoch"], "score": event["val_score"]}
+    return [{"key": key, **run} for key, run in runs.items()]
+
+
+def tutorial(data: Path, folder: Path, runs: list[Run]) -> tuple[float, list[float]]:
+    """Train `runs` as the tutorial does and return the seconds and the last score of each."""
+    (folder / "runs.json").write_text(json.dumps(runs))
+    command = [sys.executable, "-m", "benchmarks.tutorial_way", str(data), str(folder / "runs.json")]
+    begun = time.time()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    scores: list[float] = json.loads((folder / "scores.json").read_text())
+    return time.time() - begun, scores
+
+
+def main() -> None:
+    """Print seconds, images per second, their ratio, and how far the scores of equal runs differ."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder with train/ and test/ of class folders")
+    parser.add_argument("--pairs", type=int, default=1, help="runs of each side (default 1)")
+    asked = parser.parse_args()
+    ratios, differences = [], []
+    for _ in range(asked.pairs):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            sample(asked.data_dir, folder / "data")
+            our_seconds, runs = ours(folder / "data", folder)
+            their_seconds, scores = tutorial(folder / "data", folder, runs)
+        images = TRAINING_IMAGES * sum(run["epochs"] for run in runs)
+        print(f"{len(runs)} runs, {sum(run['epochs'] for run in runs)} epochs, {images:,} images")
+        for name, seconds in (("tutorial's way", their_seconds), ("archstudy", our_seconds)):
+            print(f"{name:<15} {seconds:7.1f} s {images / seconds:8,.0f} images/s")
+        ratios.append(their_seconds / our_seconds)
+        differences += [run["score"] - score for run, score in zip(runs, scores, strict=True)]
+        best = max(range(len(runs)), key=lambda index: runs[index]["score"])
+        print(f"best run: {runs[best]['score']:.3f} ours, {scores[best]:.3f} theirs")
+    print(f"ratio: median {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}, n = {asked.pairs})")
+    error = 2 * np.std(differences, ddof=1) / math.sqrt(len(differences))
+    print(f"score, ours - theirs, mean over equal runs: {np.mean(differences):+.3f} +- {error:.3f} (2 standard errors)")
+
+
+if __name__ == "__main__":
+    main()
