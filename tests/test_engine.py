@@ -13,6 +13,7 @@ from analysis.events import Event, read_events
 from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
 from study.job import Job, OpenTest
 from study.log import Log
+from study.packing import Packing
 from study.plan import Plan
 from study.space import Space
 from study.spaces import SPACES
@@ -25,8 +26,13 @@ def make(folder: Path, spaces: tuple[str, ...] = ("resnet",), **changes: Any) ->
     plan = Plan(spaces, **{"trials": 6, "max_epochs": 9, "final_seeds": 2, "runs": folder, "name": "s", **changes})
     plan.folder.mkdir(exist_ok=True)
     engine = Engine(plan, _spaces(spaces), Log(plan.folder / "events.jsonl"), time_budget=plan.time_budget)
-    engine.open(2, ["test"])
+    engine.open(slots(2), ["test"])
     return engine
+
+
+def slots(*numbers: int) -> list[Packing]:
+    """So many slots on one machine, and what to fall back to."""
+    return [Packing(together=number, slots=number, cpus=numbers[0] / number, gpus=0.0) for number in numbers]
 
 
 def _spaces(names: tuple[str, ...]) -> Mapping[str, Space]:
@@ -164,7 +170,7 @@ def test_a_finished_study_goes_on_with_more_trials_and_only_new_finals(tmp_path:
     before = epochs(engine)
     plan = engine.plan
     again = Engine(plan, _spaces(plan.spaces), Log(plan.folder / "events.jsonl"))
-    again.open(2, ["test"], trials=9)
+    again.open(slots(2), ["test"], trials=9)
     done = finish(again)
     again.close()
     assert [job.key for job in done[:3] if isinstance(job, Job)] == ["resnet-0006", "resnet-0007", "resnet-0008"]
@@ -274,7 +280,7 @@ def test_time_that_is_up_cuts_the_search_short_and_the_final_runs_still_come(tmp
     plan.folder.mkdir()
     log = Log(plan.folder / "events.jsonl")
     engine = Engine(plan, _spaces(plan.spaces), log, time_budget=100.0, clock=lambda: now[0])
-    engine.open(1, ["test"])
+    engine.open(slots(2), ["test"])
     first, second = engine.next_job(), engine.next_job()
     assert isinstance(first, Job)
     assert isinstance(second, Job)

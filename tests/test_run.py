@@ -78,7 +78,7 @@ def console(terminal: bool = False) -> tuple[Console, io.StringIO]:
 def test_the_plan_names_trials_rungs_epochs_at_most_and_slots(tmp_path: Path) -> None:
     engine, (screen, out) = make(tmp_path), console()
     digits = load("digits", tmp_path)
-    show_plan(engine, digits, split(digits.train, 0), 2, "http://127.0.0.1:8265", screen)
+    show_plan(engine, digits, split(digits.train, 0), "http://127.0.0.1:8265", "", screen)
     engine.close()
     text = out.getvalue()
     for expected in (
@@ -93,7 +93,7 @@ def test_the_plan_names_trials_rungs_epochs_at_most_and_slots(tmp_path: Path) ->
 
 def test_a_failed_trial_costs_one_line_with_the_place_of_its_log(tmp_path: Path) -> None:
     engine, (screen, out) = make(tmp_path, trials=1), console()
-    with Progress(engine, 1, screen):
+    with Progress(engine, screen):
         for job in jobs(engine):
             (job.folder / "trial.log").write_text("Traceback ...")
             engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: [odd] x"}])
@@ -103,7 +103,7 @@ def test_a_failed_trial_costs_one_line_with_the_place_of_its_log(tmp_path: Path)
 
 def test_the_live_table_counts_trials_and_names_the_best(tmp_path: Path) -> None:
     engine, (screen, out) = make(tmp_path), console(terminal=True)
-    progress = Progress(engine, 1, screen)
+    progress = Progress(engine, screen)
     with progress:
         finish(engine)
         progress._show()
