@@ -4,12 +4,14 @@ import gc
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from data_utils.splits import SearchData
 from study import memory
+from study.config import Config
 from study.faults import ran_out, worker_ran_out
 from study.job import Job
 from study.packing import reference_jobs
@@ -27,6 +29,7 @@ def reference(space: str) -> Job:
     return replace(asked, config={**asked.config, "batch_size": 32})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_every_network_can_be_estimated_and_twice_the_batch_takes_more(space: str, trial_data: TrialData) -> None:
     asked = reference(space)
@@ -80,11 +83,12 @@ def test_live_bytes_by_hand() -> None:
     ],
 )
 def test_an_optimizer_keeps_so_many_numbers_for_each_weight(config: dict[str, object], moments: int) -> None:
-    assert memory._moments(memory.Config({**config, "decay": "none"})) == moments
+    assert memory._moments(Config({**config, "decay": "none"})) == moments
 
 
 def test_a_slot_refuses_what_needs_more_than_it_has_and_trains_the_rest(digits: SearchData, tmp_path: Path) -> None:
-    slot = Slot(digits, lambda: digits.validation, classes=10, cpus=1)
+    few = replace(digits, train=digits.train.take(np.arange(128)), validation=digits.validation.take(np.arange(64)))
+    slot = Slot(few, lambda: few.validation, classes=10, cpus=1)
     assert slot.available is None  # no GPU
     slot.available = 2**20
     slot.begin(job(tmp_path, max_epochs=1))
