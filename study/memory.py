@@ -61,34 +61,35 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, self.live)
 
 
-def bytes_needed(job: Job, data: TrialData) -> int:
-    """Return the bytes that training `job` must have at its peak, the data set's own not counted; nothing is computed.
+def bytes_needed(job: Job, data: TrialData, dtype: torch.dtype) -> int:
+    """Return the bytes that training `job` in `dtype` must have at its peak, the data set not counted.
 
-    A lower bound: weights, what the backward pass needs, gradients, moments of the optimizer, maps of an evaluation.
-    Workspaces of convolutions, gaps between blocks and the CUDA context come on top.
+    Nothing is computed. A lower bound: weights, what the backward pass needs, gradients, moments of the optimizer, maps
+    of an evaluation. Workspaces of convolutions, gaps between blocks and the CUDA context come on top. In bf16, where
+    autocast keeps weights and gradients in float32, the network is taken to be all bf16, with the weights once more.
     """
-    return peak_bytes(job, data, torch.device("meta"))
+    return peak_bytes(job, data, torch.device("meta"), dtype)
 
 
-def peak_bytes(job: Job, data: TrialData, device: torch.device) -> int:
+def peak_bytes(job: Job, data: TrialData, device: torch.device, dtype: torch.dtype) -> int:
     """Return the greatest sum of bytes that live at once in two training steps and an evaluation on `device`."""
     config = Config(job.config)
     with LiveBytes() as memory, device:
         network = models.build(**network_arguments(job, config, data)).to(memory_format=torch.channels_last)
-        count = sum(parameter.nbytes for parameter in network.parameters())
+        weights = sum(parameter.nbytes for parameter in network.parameters())
+        network.to(dtype)
         for _ in range(2):  # in the second the gradients of the first are still there
-            _step(network, data, min(config["batch_size"], len(data.train)))
+            _step(network, torch.zeros(min(config["batch_size"], len(data.train)), *data.image_shape, dtype=dtype))
         network.zero_grad()
         with torch.inference_mode():
-            network.eval()(torch.empty(min(EVALUATION_BATCH, len(data.validation)), *data.image_shape))
-    moments = round(_moments(config) * count)
-    return int(memory.peak + moments)
+            network.eval()(torch.empty(min(EVALUATION_BATCH, len(data.validation)), *data.image_shape, dtype=dtype))
+    copies = _moments(config) + (dtype is not torch.float32)
+    return int(memory.peak + copies * weights)
 
 
-def _step(network: nn.Module, data: TrialData, batch: int) -> None:
+def _step(network: nn.Module, images: Tensor) -> None:
     """A training step as `Trial` takes it, without the optimizer's, which makes nothing new after the first."""
-    logits = network(torch.zeros(batch, *data.image_shape))
-    loss = F.cross_entropy(logits, torch.zeros(batch, dtype=torch.long))
+    loss = F.cross_entropy(network(images).float(), torch.zeros(len(images), dtype=torch.long))
     network.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
 
@@ -103,10 +104,10 @@ def _moments(config: Config) -> float:
     return sum(kept.numel() for kept in state if isinstance(kept, Tensor) and kept.ndim) / small.weight.numel()
 
 
-def shortage(job: Job, data: TrialData, available: int) -> str | None:
+def shortage(job: Job, data: TrialData, dtype: torch.dtype, available: int) -> str | None:
     """Return why `job` cannot run in `available` bytes, None where it can or where its network cannot be looked at."""
     try:
-        needed = bytes_needed(job, data)
+        needed = bytes_needed(job, data, dtype)
     except Exception:  # a network of the user's that computes with values: it is run unseen, or says what is wrong
         return None
     if needed <= available:

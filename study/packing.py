@@ -109,6 +109,7 @@ def reference_jobs(plan: Plan, spaces: Mapping[str, Space]) -> list[Job]:
             rungs=(),
             folder=plan.folder.absolute() / "probe",
             logged_epochs=0,
+            fp32=plan.fp32,
         )
         for name, space in spaces.items()
     ]

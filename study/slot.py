@@ -14,6 +14,7 @@ from data_utils.splits import SearchData
 from study import memory, test_split
 from study.job import Job, OpenTest
 from study.packing import Probe
+from study.precision import precision
 from study.trial import TrialData, train
 
 REPORT_SECONDS: Final = 2.0  # facts are handed over at rungs, and after so long between them
@@ -61,10 +62,12 @@ class Slot:
 
     def _train(self, job: Job) -> Iterator[Event]:
         """Train `job`, unless it is known to need more memory than there is."""
-        refusal = None if self.available is None else memory.shortage(job, self._data, self.available)
-        if refusal is not None:
-            yield {"event": "ended", "state": "out_of_memory", "error": refusal}
-            return
+        if self.available is not None:
+            dtype = precision(self._device, self._data.image_shape[1:], fp32=job.fp32)
+            refusal = memory.shortage(job, self._data, dtype, self.available)
+            if refusal is not None:
+                yield {"event": "ended", "state": "out_of_memory", "error": refusal}
+                return
         yield from train(job, self._data, self._device)
         memory.release(self._device)
 

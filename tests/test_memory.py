@@ -22,6 +22,8 @@ from study.trial import Trial, TrialData
 from tests.conftest import CPU
 from tests.test_trial import job
 
+FP32 = torch.float32
+
 
 def reference(space: str) -> Job:
     """The reference setting as a probe takes it, with few images in a batch."""
@@ -34,10 +36,10 @@ def reference(space: str) -> Job:
 def test_every_network_can_be_estimated_and_twice_the_batch_takes_more(space: str, trial_data: TrialData) -> None:
     asked = reference(space)
     larger = replace(asked, config={**asked.config, "batch_size": 256})
-    needed = memory.bytes_needed(asked, trial_data)
-    assert 0 < needed < memory.bytes_needed(larger, trial_data)
-    assert memory.shortage(asked, trial_data, needed) is None
-    assert "refused before it started" in (memory.shortage(asked, trial_data, needed - 1) or "")
+    needed = memory.bytes_needed(asked, trial_data, FP32)
+    assert 0 < needed < memory.bytes_needed(larger, trial_data, FP32)
+    assert memory.shortage(asked, trial_data, FP32, needed) is None
+    assert "refused before it started" in (memory.shortage(asked, trial_data, FP32, needed - 1) or "")
 
 
 @pytest.mark.slow
@@ -54,13 +56,19 @@ def test_the_estimate_is_below_what_torch_allocates_in_a_real_training_and_close
     for event in sorted(events, key=lambda event: event.start_ns()):
         live += event.nbytes()
         peak = max(peak, live)
-    assert 0.7 * peak < memory.bytes_needed(asked, trial_data) <= peak
+    assert 0.7 * peak < memory.bytes_needed(asked, trial_data, FP32) <= peak
 
 
 @pytest.mark.parametrize("space", ["resnet", "handwritten", "lenet", "mlp"])
 def test_looked_at_without_computing_it_is_the_same_as_computed(space: str, trial_data: TrialData) -> None:
     asked = reference(space)
-    assert memory.bytes_needed(asked, trial_data) == memory.peak_bytes(asked, trial_data, CPU)
+    assert memory.bytes_needed(asked, trial_data, FP32) == memory.peak_bytes(asked, trial_data, CPU, FP32)
+
+
+@pytest.mark.parametrize("space", ["resnet", "densenet"])
+def test_bf16_takes_less_and_more_than_half(space: str, trial_data: TrialData) -> None:
+    whole, half = (memory.bytes_needed(reference(space), trial_data, dtype) for dtype in (FP32, torch.bfloat16))
+    assert 0.5 * whole < half < whole
 
 
 def test_live_bytes_by_hand() -> None:
@@ -115,8 +123,8 @@ def test_a_network_that_cannot_be_looked_at_is_not_refused(trial_data: TrialData
     )
     asked = replace(reference("mlp"), network=f"{file}:own", architecture=())
     with pytest.raises(RuntimeError, match="meta"):
-        memory.bytes_needed(asked, trial_data)
-    assert memory.shortage(asked, trial_data, 1) is None
+        memory.bytes_needed(asked, trial_data, FP32)
+    assert memory.shortage(asked, trial_data, FP32, 1) is None
 
 
 @pytest.mark.parametrize(
