@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, supported_activities
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -172,7 +172,12 @@ def measure(job: Job, data: TrialData, device: torch.device) -> Probe:
 
 
 def busy_seconds(trial: Trial) -> float:
-    """Train an epoch and return for how long the GPU computed; 0 where its counters may not be read."""
+    """Train an epoch and return for how long the GPU computed; 0 where its counters cannot be read."""
+    if ProfilerActivity.CUDA not in supported_activities():  # type: ignore[no-untyped-call]
+        return 0.0
     with profile(activities=[ProfilerActivity.CUDA]) as record:
         trial.train_epoch()
-    return float(sum(entry.self_device_time_total for entry in record.key_averages())) / 1e6  # from microseconds
+    # An annotation such as "Optimizer.step" spans kernels that have rows of their own.
+    rows = [row for row in record.key_averages() if not row.is_user_annotation]
+    kernels = [row for row in rows if row.device_type is torch.profiler.DeviceType.CUDA]
+    return float(sum(row.self_device_time_total for row in kernels)) / 1e6  # from microseconds

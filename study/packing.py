@@ -90,7 +90,7 @@ def choose(probes: Sequence[Probe], cores: float, cpus_per_trial: int) -> tuple[
     busy = f"keeps it busy {max(measured):.0%} of the time" if known else "how busy it is could not be measured"
     words = (
         f"a trial takes {largest.trial_bytes / GIB:.1f} of {largest.gpu_bytes / GIB:.1f} GiB and {busy}; "
-        f"{by_cores} would have their CPU cores; the {bound} sets the limit"
+        f"{by_cores} would have their CPU cores; limited by {bound}"
     )
     return together, words
 

@@ -23,12 +23,12 @@ PROBE = Probe("resnet", "a GPU", gpu_bytes=10 * GIB, trial_bytes=2 * GIB, images
 @pytest.mark.parametrize(
     ("trial_gib", "busy", "cores", "together", "bound"),
     [
-        (2, 0.1, 16, 4, "the memory sets"),  # 8 of 10 GiB may be filled
-        (2, 0.3, 16, 3, "the time sets"),  # 90 % of its time; a fourth would gain a third of a trial
-        (2, 0.45, 16, 2, "the time sets"),
-        (2, 0.9, 16, 1, "the time sets"),
-        (0.1, 0.01, 6, 6, "the cores set"),
-        (9, 0.1, 16, 1, "the memory sets"),
+        (2, 0.1, 16, 4, "limited by memory"),  # 8 of 10 GiB may be filled
+        (2, 0.3, 16, 3, "limited by time"),  # 90 % of its time; a fourth would gain a third of a trial
+        (2, 0.45, 16, 2, "limited by time"),
+        (2, 0.9, 16, 1, "limited by time"),
+        (0.1, 0.01, 6, 6, "limited by cores"),
+        (9, 0.1, 16, 1, "limited by memory"),
         (2, None, 16, 1, "could not be measured"),
     ],
 )

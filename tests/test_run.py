@@ -10,7 +10,7 @@ from data_utils.datasets import load
 from data_utils.splits import split
 from study.progress import Progress, duration, show_end, show_plan
 from study.run import main, parser
-from tests.test_engine import finish, jobs, make
+from tests.test_engine import SHORT, finish, jobs, make, take, with_slots
 
 FLAGS = [
     "--help",
@@ -41,6 +41,8 @@ def test_every_flag_explains_itself_with_its_default() -> None:
         ("--space resnet --trials 0", "--trials is 0"),
         ("--space resnet --trials many", "--trials: invalid int value: 'many'"),
         ("--space resnet --max-epochs 1", "--max-epochs is 1"),
+        ("--space resnet --gpus-per-trial many", "'many' is neither a number of GPUs, such as 0.25, nor auto"),
+        ("--space resnet --gpus-per-trial 1.5", "--gpus-per-trial is 1.5"),
         ("--space resnet --time-budget soon", "'soon' is no time"),
         ("--space resnet --lr 0.1", "unrecognized arguments: --lr 0.1"),
         ("--resume /nowhere", "/nowhere is no run folder"),
@@ -99,6 +101,21 @@ def test_a_failed_trial_costs_one_line_with_the_place_of_its_log(tmp_path: Path)
             engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: [odd] x"}])
     engine.close()
     assert out.getvalue() == f"resnet-0000 failed: E: [odd] x ({tmp_path}/s/trials/resnet-0000/trial.log)\n"
+
+
+def test_that_fewer_run_at_once_is_said_when_it_happens(tmp_path: Path) -> None:
+    engine, (screen, out) = with_slots(tmp_path, 4, 2, 1), console()
+    with Progress(engine, screen):
+        job = take(engine, 4)[2]
+        engine.report(job.key, [SHORT])
+    engine.close()
+    assert out.getvalue().startswith(f"{job.key} interrupted: out of memory with 4 at once: OutOfMemoryError: CUDA")
+    assert "From now on 2 trials share a machine; the trial goes on from its checkpoint." in out.getvalue()
+    again, (screen, out) = with_slots(tmp_path, 4, 2, 1), console()
+    digits = load("digits", tmp_path)
+    show_plan(again, digits, split(digits.train, 0), None, "", screen)
+    again.close()
+    assert "2, each with 2 CPU; 2 trials share a machine: fewer since memory ran out" in out.getvalue()
 
 
 def test_the_live_table_counts_trials_and_names_the_best(tmp_path: Path) -> None:
