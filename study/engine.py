@@ -17,9 +17,9 @@ from analysis.events import Event
 from study.asha import Decision
 from study.faults import OUT_OF_MEMORY, WORKER_LOST
 from study.final import winners
-from study.job import Job, OpenTest
+from study.job import Job, OpenTest, Probe
 from study.log import Log
-from study.packing import Packing, Probe
+from study.packing import Packing
 from study.plan import Plan
 from study.sampler import seed_of
 from study.space import Space

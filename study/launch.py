@@ -19,6 +19,7 @@ from data_utils.images import Dataset
 from data_utils.splits import SearchData, split
 from study import packing
 from study import plan as planning
+from study.job import Probe
 from study.log import Log
 from study.plan import Plan, PlanError
 from study.space import Space
@@ -129,9 +130,7 @@ def _no_ray(address: str | None, error: Exception) -> str:
     return f"--address is {address}, but no Ray answers there: {reason}. Start it, or leave --address out."
 
 
-def _place(
-    study: Study, nodes: Sequence[Mapping[str, float]], console: Console
-) -> tuple[Plan, Sequence[packing.Probe], str]:
+def _place(study: Study, nodes: Sequence[Mapping[str, float]], console: Console) -> tuple[Plan, Sequence[Probe], str]:
     """Settle how many trials share a GPU, by measuring where that was asked for; return why, too."""
     from study import tune
 
@@ -151,7 +150,7 @@ def _place(
     return plan, probes, why
 
 
-def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[packing.Probe]) -> "Engine":
+def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe]) -> "Engine":
     """Make the run folder, unless it is there, and open its log."""
     from study.engine import Engine
 

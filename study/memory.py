@@ -17,12 +17,12 @@ from torch.utils._pytree import tree_leaves
 import models
 from data_utils.batches import EVALUATION_BATCH, Batches
 from study.config import Config
-from study.job import Job
+from study.job import Job, Probe
 from study.optimization import optimizer
-from study.packing import GIB, Probe
 from study.trial import Trial, TrialData, network_arguments
 
 PROBE_STEPS = 100  # training steps that a probe takes at most, three times: to warm up, for the clock, for the GPU's
+GIB = 2**30
 CONTEXT = 512 * 2**20  # bytes that CUDA takes for each process besides tensors: 0.3 to 0.6 GiB, by GPU and version
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from study.job import Job
+from study.job import Job, Probe
 from study.plan import Plan, slots_of
 from study.space import Space
 
@@ -55,22 +55,6 @@ def packings(plan: Plan, nodes: Nodes) -> tuple[Packing, ...]:
 def part(whole: float, count: int) -> float:
     """Return a `count`-th of `whole`, rounded down to the ten-thousandths that Ray counts in."""
     return math.floor(whole / count * 10_000) / 10_000
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What one trial of a space's reference setting took, alone on a GPU.
-
-    `gpu_bytes` is what that GPU has for trials, `trial_bytes` the peak of one, its process included. `busy` is the
-    share of the time in which the GPU computed, None where that could not be measured.
-    """
-
-    space: str
-    device: str
-    gpu_bytes: int
-    trial_bytes: int
-    images_per_second: float
-    busy: float | None
 
 
 def choose(probes: Sequence[Probe], cores: float, cpus_per_trial: int) -> tuple[int, str]:

@@ -12,8 +12,7 @@ from data_utils.batches import Batches
 from data_utils.images import Images
 from data_utils.splits import SearchData
 from study import memory, test_split
-from study.job import Job, OpenTest
-from study.packing import Probe
+from study.job import Job, OpenTest, Probe
 from study.precision import precision
 from study.trial import TrialData, train
 

@@ -36,13 +36,12 @@ from ray.util.metrics import Gauge  # noqa: E402
 from analysis.events import STATES, Event  # noqa: E402
 from study.board import Board  # noqa: E402
 from study.faults import worker_ran_out  # noqa: E402
-from study.job import Job, OpenTest  # noqa: E402
+from study.job import Job, OpenTest, Probe  # noqa: E402
 
 if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor pandas
     from data_utils.images import Images
     from data_utils.splits import SearchData
     from study.engine import Engine
-    from study.packing import Probe
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]

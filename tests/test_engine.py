@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 
 from analysis.events import Event, read_events
 from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
-from study.job import Job, OpenTest
+from study.job import Job, OpenTest, Probe
 from study.log import Log
-from study.packing import Packing, Probe
+from study.packing import Packing
 from study.plan import Plan
 from study.space import Space
 from study.spaces import SPACES

@@ -10,7 +10,8 @@ import models
 from data_utils.datasets import load
 from data_utils.images import Images
 from study import packing
-from study.packing import GIB, Probe
+from study.job import Probe
+from study.packing import GIB
 from study.plan import Plan, PlanError, check_images, place
 from study.sampler import Sampler
 from study.spaces import SPACES
