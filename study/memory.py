@@ -148,8 +148,8 @@ class _FewSteps:
     def steps(self, batch_size: int) -> int:
         return min(PROBE_STEPS, self._batches.steps(batch_size))
 
-    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from islice(self._batches.shuffled(batch_size, generator), PROBE_STEPS)
+    def shuffled(self, *arguments: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from islice(self._batches.shuffled(*arguments), PROBE_STEPS)
 
 
 def measure(job: Job, data: TrialData, device: torch.device) -> Probe:

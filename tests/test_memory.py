@@ -71,6 +71,16 @@ def test_bf16_takes_less_and_more_than_half(space: str, trial_data: TrialData) -
     assert 0.5 * whole < half < whole
 
 
+def test_a_probe_trains_few_steps_of_a_large_data_set(trial_data: TrialData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "PROBE_STEPS", 3)
+    few = memory._FewSteps(trial_data.train)
+    trial = Trial(reference("mlp"), replace(trial_data, train=few), CPU)  # type: ignore[arg-type]
+    drawn: list[object] = []
+    monkeypatch.setattr(trial._schedule, "step", lambda: drawn.append(None))
+    trial.train_epoch()
+    assert (few.steps(32), len(few), len(drawn)) == (3, 256, 3)
+
+
 def test_live_bytes_by_hand() -> None:
     with memory.LiveBytes() as seen:
         first = torch.zeros(1000)  # 4000 bytes
