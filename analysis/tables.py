@@ -61,6 +61,15 @@ CHOSEN_COLUMNS: Final = {
     "epochs_trained": "int64",
 }
 OPENING_COLUMNS: Final = {"time": "float64", "finals": "int64", "images": "int64", "sha256": "str"}
+PACKING_COLUMNS: Final = {"time": "float64", "together": "float64", "slots": "int64", "reason": "str"}
+MEASURED_COLUMNS: Final = {
+    "space": "str",
+    "device": "str",
+    "gpu_bytes": "int64",
+    "trial_bytes": "int64",
+    "images_per_second": "float64",
+    "busy": "float64",
+}
 SESSION_COLUMNS: Final = {
     "opened": "float64",
     "closed": "float64",
@@ -78,7 +87,8 @@ class StudyTables:
     tables of `docs/tables.md`, epochs in the order in which they were first logged. `chosen` has a row per
     trial now chosen for final runs; `openings` a row per opening of the test split (`time` in seconds since
     1970, number of `finals` and `images`, checksum); `sessions` a row per time the driver ran (`closed` and
-    `reason` missing: it still runs or died).
+    `reason` missing: it still runs or died); `measured` a row per space measured for `--gpus-per-trial auto`;
+    `packing` a row per change of how many trials run at once.
     """
 
     run_dir: Path
@@ -91,6 +101,8 @@ class StudyTables:
     chosen: pd.DataFrame
     openings: pd.DataFrame
     sessions: pd.DataFrame
+    measured: pd.DataFrame
+    packing: pd.DataFrame
 
 
 def read(run_dir: Path | str) -> StudyTables:
@@ -116,6 +128,8 @@ def read(run_dir: Path | str) -> StudyTables:
         chosen=_table(CHOSEN_COLUMNS, replay.chosen),
         openings=_table(OPENING_COLUMNS, replay.openings),
         sessions=_table(SESSION_COLUMNS, replay.sessions),
+        measured=_table(MEASURED_COLUMNS, replay.measured),
+        packing=_table(PACKING_COLUMNS, replay.packing),
     )
 
 
@@ -178,6 +192,8 @@ class _Replay:
         self.chosen: list[Event] = []
         self.openings: list[dict[str, Any]] = []
         self.sessions: list[dict[str, Any]] = []
+        self.measured: list[Event] = []
+        self.packing: list[Event] = []
 
     def take(self, event: Event) -> None:
         getattr(self, f"_{event['event']}")(event)
@@ -190,6 +206,12 @@ class _Replay:
         self._leave_behind()
         if self.sessions:
             self.sessions[-1] |= {"closed": event["time"], "reason": event["reason"]}
+
+    def _packing_measured(self, event: Event) -> None:
+        self.measured.append(event)
+
+    def _packing_changed(self, event: Event) -> None:
+        self.packing.append(event)
 
     def _leave_behind(self) -> None:
         """Whatever ran under a driver that is gone runs no more."""

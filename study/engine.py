@@ -8,16 +8,18 @@ was killed knows exactly what an uninterrupted one would know.
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from analysis.events import Event
 from study.asha import Decision
+from study.faults import OUT_OF_MEMORY, WORKER_LOST
 from study.final import winners
-from study.job import Job, OpenTest
+from study.job import Job, OpenTest, Probe
 from study.log import Log
+from study.packing import Packing
 from study.plan import Plan
 from study.sampler import seed_of
 from study.space import Space
@@ -54,15 +56,34 @@ class Engine:
         self._deadline = math.inf
         self._testing = False
         self._same_failures: list[str] = []
+        self._packings: Sequence[Packing] = ()
+        self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
         for event in log.replayed:
             self.state.apply(event)
 
     # What to do next
 
-    def open(self, slots: int, command: list[str], trials: int | None = None) -> None:
-        """Start or go on, with `trials` per space if they are to change; settle what a kill left undecided."""
-        fields = {"slots": slots, "time_budget": self._time_budget, "command": command}
-        self._record({"event": "study_opened", "trials": trials or self.state.trials, **fields})
+    def open(
+        self,
+        packings: Sequence[Packing],
+        command: list[str],
+        trials: int | None = None,
+        *,
+        probes: Iterable[Probe] = (),
+        packed_anew: bool = False,
+    ) -> None:
+        """Start or go on, with `trials` per space if they are to change; settle what a kill left undecided.
+
+        `packings` are the ones to fall back to when memory is short, the planned one first. How far an earlier session
+        fell back holds on, unless the slots are `packed_anew`.
+        """
+        self._packings = packings
+        if packed_anew and self.state.together is not None:
+            numbers = {"together": None, "slots": packings[0].slots}
+            self._record({"event": "packing_changed", **numbers, "reason": "other slots were asked for"})
+        fields = {"slots": self.packing.slots, "time_budget": self._time_budget, "command": command}
+        measured = ({"event": "packing_measured", **asdict(probe)} for probe in probes)
+        self._record({"event": "study_opened", "trials": trials or self.state.trials, **fields}, *measured)
         for run in list(self.state.runs.values()):
             if not run.ended:
                 self._settle(run)
@@ -71,11 +92,23 @@ class Engine:
         """Return what a free slot shall do: unfinished runs first, then new trials, final runs, the test split."""
         if self.stopped:
             return "done"
+        if self._at_work >= self.packing.slots:
+            return "wait"
         if not self.search_is_over:
             return self._next_trial()
         if any(run.state == "running" for run in self.state.of_kind("trial")):
             return "wait"
         return self._next_final()
+
+    @property
+    def packing(self) -> Packing:
+        """How many trials run at once from now on, and what each of them gets."""
+        most = self.state.together or math.inf
+        return next((packing for packing in self._packings if packing.together <= most), self._packings[-1])
+
+    @property
+    def _at_work(self) -> int:
+        return self._testing + sum(run.state == "running" for run in self.state.runs.values())
 
     @property
     def search_is_over(self) -> bool:
@@ -162,6 +195,7 @@ class Engine:
     def _job(self, run: Run) -> Job:
         run.state = "running"
         run.attempts += 1
+        self._together[run.key] = self.packing.together
         space = self._spaces[run.space]
         folder = self.folder(run).absolute()  # a worker may have another working directory
         folder.mkdir(parents=True, exist_ok=True)
@@ -201,7 +235,35 @@ class Engine:
         run = self.state.runs[key]
         if run.state == "running":
             state = "interrupted" if run.losses + 1 < MAX_LOSSES else "failed"
-            self._end(run, state, f"worker lost: {reason}")
+            self._end(run, state, f"{WORKER_LOST}: {reason}")
+
+    def out_of_memory(self, key: str, reason: str) -> None:
+        """Run `key` found no memory: beside others it goes on later with fewer of them, alone it has failed."""
+        run = self.state.runs[key]
+        together = self._together.get(key, 1)
+        if run.state != "running":
+            return
+        if together > 1:
+            error = f"{OUT_OF_MEMORY} with {together} at once: {reason}"
+            self._record(self._ended(run, "interrupted", error), *self._fewer(run, together))
+            return
+        error = f"{OUT_OF_MEMORY} when alone: {reason}"
+        if run.origin == "reference":  # what all others are compared with: said at once, and not lost
+            self._record(self._ended(run, "interrupted", error))
+            remedy = "Take smaller images (--image-size) or a machine with more memory, then resume."
+            self._same_failures = [f"the reference setting of {run.space} ran {error}. {remedy}"]
+            self.stop("failed")
+        else:  # no matter how many in a row: the reference has shown that others can run
+            self._record(self._ended(run, "failed", error))
+            self._forget_checkpoint(run)
+
+    def _fewer(self, run: Run, together: int) -> list[Event]:
+        """Fall back to the next packing, unless another run has led there since this one was handed out."""
+        if self.packing.together < together:
+            return []
+        following = next(packing for packing in self._packings if packing.together < together)
+        numbers = {"together": following.together, "slots": following.slots}
+        return [{"event": "packing_changed", **numbers, "reason": f"{run.key} ran out of memory"}]
 
     def open_test(self, job: OpenTest, images: int, sha256: str) -> None:
         """Note that the test split is about to be looked at."""
@@ -222,6 +284,8 @@ class Engine:
             if self._time_budget is not None and self._deadline == math.inf:
                 self._deadline = self._clock() + self._time_budget
             self._record(self._named(run, {**fact, "attempt": run.attempts}))
+        elif fact["event"] == "ended" and fact["state"] == "out_of_memory":
+            self.out_of_memory(run.key, fact["error"])
         elif fact["event"] == "ended":
             self._end(run, fact["state"], fact["error"])
         elif fact["epoch"] > run.epochs:  # an epoch repeated after a kill is in the log already

@@ -1,4 +1,4 @@
-"""What a slot is asked to do: train one configuration, or open the test split. Plain data, made by the engine."""
+"""What a slot is asked to do: train a configuration, measure one, or open the test split. Plain data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,3 +38,19 @@ class OpenTest:
     def key(self) -> str:
         """Name under which it is shown while it runs."""
         return "test-split"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one trial of a space's reference setting took, alone on a GPU.
+
+    `gpu_bytes` is what that GPU has for trials, `trial_bytes` the peak of one, its process included. `busy` is the
+    share of the time in which the GPU computed, None where that could not be measured.
+    """
+
+    space: str
+    device: str
+    gpu_bytes: int
+    trial_bytes: int
+    images_per_second: float
+    busy: float | None

@@ -17,7 +17,9 @@ from analysis.events import read_events
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset
 from data_utils.splits import SearchData, split
+from study import packing
 from study import plan as planning
+from study.job import Probe
 from study.log import Log
 from study.plan import Plan, PlanError
 from study.space import Space
@@ -29,13 +31,17 @@ if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag
 
 @dataclass(frozen=True)
 class Study:
-    """A checked plan with its spaces and data. `content` is study.json of a study that exists, None of a new one."""
+    """A checked plan with its spaces and data. `content` is study.json of a study that exists, None of a new one.
+
+    `packed_anew`: this resume was asked for other slots, so an earlier lack of memory no longer limits them.
+    """
 
     plan: Plan
     spaces: Mapping[str, Space]
     dataset: Dataset
     data: SearchData
     content: planning.Json | None = None
+    packed_anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,8 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     console = console or Console()
     study = _prepare(plan, console)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
-    return _conduct(replace(study, content=content), report, console)
+    packed_anew = not changes.keys().isdisjoint({"cpus_per_trial", "gpus_per_trial"})
+    return _conduct(replace(study, content=content, packed_anew=packed_anew), report, console)
 
 
 def _prepare(plan: Plan, console: Console) -> Study:
@@ -87,6 +94,7 @@ def _prepare(plan: Plan, console: Console) -> Study:
     by_name = {space.name: space for space in spaces}
     if len(by_name) < len(spaces):
         raise PlanError(f"Two of the spaces {', '.join(plan.spaces)} have the same name. Rename one in its file.")
+    planning.check_images(spaces, dataset)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
     return Study(plan, by_name, dataset, data)
 
@@ -106,11 +114,11 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
         interruption.install()
         try:
             nodes = tune.nodes()
-            plan, slots = planning.place(study.plan, nodes)
-            engine = _open(replace(study, plan=plan), slots, nodes)
+            plan, probes, why = _place(study, nodes, console)
+            engine = _open(replace(study, plan=plan), nodes, probes)
             interruption.engine = engine
-            show_plan(engine, study.dataset, study.data, slots, dashboard, console)
-            _run(engine, study, slots, console)
+            show_plan(engine, study.dataset, study.data, dashboard, why, console)
+            _run(engine, study, console)
         finally:
             tune.stop()
     outcome = Outcome(plan.folder, engine.outcome)
@@ -127,7 +135,27 @@ def _no_ray(address: str | None, error: Exception) -> str:
     return f"--address is {address}, but no Ray answers there: {reason}. Start it, or leave --address out."
 
 
-def _open(study: Study, slots: int, nodes: Sequence[Mapping[str, float]]) -> "Engine":
+def _place(study: Study, nodes: Sequence[Mapping[str, float]], console: Console) -> tuple[Plan, Sequence[Probe], str]:
+    """Settle how many trials share a GPU, by measuring where that was asked for; return why, too."""
+    from study import tune
+
+    plan, _ = planning.place(study.plan, nodes)
+    if study.plan.gpus_per_trial != "auto" or not plan.gpus_per_trial:
+        return plan, (), ""
+    console.print("Measuring a trial of each space on a GPU ...", highlight=False)
+    jobs = packing.reference_jobs(plan, study.spaces)
+    try:
+        probes = tune.measure(jobs, study.data, len(study.dataset.classes), plan.cpus_per_trial)
+    except RuntimeError as error:
+        raise PlanError(
+            f"--gpus-per-trial is auto, but the reference settings could not be measured on a GPU: {error}. Give a "
+            f"number, such as 1, or, where memory is short, smaller images with --image-size."
+        ) from error
+    plan, why = packing.packed(plan, nodes, probes)
+    return plan, probes, why
+
+
+def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe]) -> "Engine":
     """Make the run folder, unless it is there, and open its log."""
     from study.engine import Engine
 
@@ -140,17 +168,18 @@ def _open(study: Study, slots: int, nodes: Sequence[Mapping[str, float]]) -> "En
         plan = replace(plan, trials=study.content["trials"])
     log = Log(plan.folder / "events.jsonl")
     engine = Engine(plan, study.spaces, log, time_budget=plan.time_budget)
-    engine.open(slots, list(plan.command), trials)
+    slots = packing.packings(plan, nodes)
+    engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)
     return engine
 
 
-def _run(engine: "Engine", study: Study, slots: int, console: Console) -> None:
+def _run(engine: "Engine", study: Study, console: Console) -> None:
     from study import tune
     from study.progress import Progress
 
     try:
-        with Progress(engine, slots, console):
-            tune.execute(engine, study.data, study.dataset.test, len(study.dataset.classes), slots)
+        with Progress(engine, console):
+            tune.execute(engine, study.data, study.dataset.test, len(study.dataset.classes))
     except BaseException:
         engine.stop("failed")
         with suppress(OSError):  # a full disk has been said already

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from data_utils.images import Dataset
 from data_utils.splits import SearchData
@@ -38,7 +38,8 @@ class Plan:
 
     `image_size` (height, width) None: as the images are. `test_fraction` None: the test split of the source, or 20 %.
     `fp32`: compute in float32 even where bf16 is faster.
-    `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU.
+    `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
+    measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
     """
 
     spaces: tuple[str, ...]
@@ -52,7 +53,7 @@ class Plan:
     runs: Path = Path("runs")
     seed: int = 0
     cpus_per_trial: int = 1
-    gpus_per_trial: float | None = None
+    gpus_per_trial: float | Literal["auto"] | None = None
     time_budget: float | None = None
     final_configs: int = 1
     final_seeds: int = 4
@@ -125,9 +126,10 @@ class Plan:
         at_least("--cpus-per-trial", self.cpus_per_trial, 1, "core")
         at_least("--final-configs", self.final_configs, 1, "configuration of each space")
         at_least("--final-seeds", self.final_seeds, 1, "seed; an interval needs 3")
-        if self.gpus_per_trial is not None and not _whole_or_share(self.gpus_per_trial):
+        if isinstance(self.gpus_per_trial, int | float) and not _whole_or_share(self.gpus_per_trial):
             raise PlanError(
-                f"--gpus-per-trial is {self.gpus_per_trial}, but must be 0, a share between 0 and 1, or a whole number."
+                f"--gpus-per-trial is {self.gpus_per_trial}, but must be 0, a share between 0 and 1, a whole number "
+                f"or auto."
             )
         if self.time_budget is not None and not 0 < self.time_budget < float("inf"):
             raise PlanError(f"--time-budget is {self.time_budget:g} s, but must be above 0. Give 90s, 30m or 2h.")
@@ -202,6 +204,18 @@ def check_name(kind: str, name: str, valid: Collection[str]) -> None:
         raise PlanError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(sorted(valid))}.")
 
 
+def check_images(spaces: Sequence[Space], dataset: Dataset) -> None:
+    """Raise `PlanError` for images that are too small for some configuration of a space."""
+    _, height, width = dataset.image_shape
+    smallest = max(space.smallest_image for space in spaces)
+    if min(height, width) < smallest:
+        named = ", ".join(space.name for space in spaces if space.smallest_image > min(height, width))
+        raise PlanError(
+            f"The images of {dataset.name} have {height}x{width} pixels, too few for {named}: at least "
+            f"{smallest}x{smallest}. Enlarge them with --image-size {smallest}, or leave the space out."
+        )
+
+
 def _check_file(space: str) -> None:
     if not Path(space).is_file():
         raise PlanError(f"The space file {space} does not exist. Give the path of a Python file that defines SPACE.")
@@ -217,9 +231,9 @@ def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> tuple[Plan, int]:
     Raises `PlanError` where not a single trial fits on any node.
     """
     gpus = plan.gpus_per_trial
-    if gpus is None:
+    if not isinstance(gpus, int | float):  # "auto" where nothing was measured
         gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    slots = sum(_slots_of(node, plan.cpus_per_trial, gpus) for node in nodes)
+    slots = sum(slots_of(node, plan.cpus_per_trial, gpus) for node in nodes)
     if slots == 0:
         there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise PlanError(
@@ -229,7 +243,8 @@ def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> tuple[Plan, int]:
     return replace(plan, gpus_per_trial=gpus), slots
 
 
-def _slots_of(node: Mapping[str, float], cpus: int, gpus: float) -> int:
+def slots_of(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """Return how many slots with `cpus` and `gpus` a node has."""
     by_cpu = int(node.get("CPU", 0) // cpus)
     if gpus == 0:
         return by_cpu

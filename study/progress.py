@@ -54,9 +54,8 @@ class Loading:
 class Progress:
     """Watches an engine. Use it as a context; in a terminal the table goes when it ends."""
 
-    def __init__(self, engine: Engine, slots: int, console: Console) -> None:
+    def __init__(self, engine: Engine, console: Console) -> None:
         self._engine = engine
-        self._slots = slots
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._begun = self._shown = time.monotonic()
@@ -74,6 +73,9 @@ class Progress:
     def _watch(self, event: Event) -> None:
         if event["event"] in ("ended", "final_ended") and event["error"] is not None:
             self._tell_failure(event)
+        elif event["event"] == "packing_changed" and event["together"] is not None:
+            sharing = self._engine.packing.sharing
+            self._console.print(f"From now on {sharing}; the trial goes on from its checkpoint.", soft_wrap=True)
         due = LIVE_SECONDS if self._live is not None else PLAIN_SECONDS
         if time.monotonic() - self._shown >= due:
             self._show()
@@ -142,8 +144,9 @@ class Progress:
         per_epoch = _seconds(trials) / epochs
         finals = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
         done = sum(run.epochs for run in state.of_kind("final"))
-        waves = math.ceil(finals / self._slots) * self._slots  # the last wave may leave slots empty
-        return max(0.0, (search + (waves * plan.max_epochs - done) * per_epoch) / self._slots)
+        slots = self._engine.packing.slots
+        waves = math.ceil(finals / slots) * slots  # the last wave may leave slots empty
+        return max(0.0, (search + (waves * plan.max_epochs - done) * per_epoch) / slots)
 
 
 def _number(runs: list[Run], state: str) -> int:
@@ -165,13 +168,12 @@ def duration(seconds: float) -> str:
 
 
 def show_plan(
-    engine: Engine, dataset: Dataset, data: SearchData, slots: int, dashboard: str | None, console: Console
+    engine: Engine, dataset: Dataset, data: SearchData, dashboard: str | None, packed_why: str, console: Console
 ) -> None:
-    """Print what is about to run, before anything does."""
+    """Print what is about to run, before anything does. `packed_why` says what the slots follow from, if measured."""
     plan, trials = engine.plan, engine.state.trials
     channels, height, width = dataset.image_shape
     runs = len(engine.spaces) * (trials + plan.final_configs * plan.final_seeds)
-    gpus = f" and {plan.gpus_per_trial:g} GPU" if plan.gpus_per_trial else ""
     again = f" ({len(engine.state.of_kind('trial'))} trials are in the log)" if engine.state.runs else ""
     rows: dict[str, str] = {
         "Study": f"{', '.join(engine.spaces)} on {dataset.name}{again}",
@@ -184,7 +186,7 @@ def show_plan(
         "Final": f"{plan.final_configs} winner of each space retrained with {plan.final_seeds} fresh seeds, then the "
         f"test split, once",
         "At most": f"{runs * plan.max_epochs:,} epochs",
-        "Slots": f"{slots}, each with {plan.cpus_per_trial} CPU{gpus}",
+        "Slots": _slots(engine, packed_why),
         "Folder": str(plan.folder),
         "Dashboard": f"{dashboard} (it asks for a token: ray get-auth-token)" if dashboard else "could not start",
     }
@@ -199,6 +201,16 @@ def _left_out(dataset: Dataset, folder: Path) -> dict[str, str]:
     more = " ..." if len(dataset.skipped) > 3 else ""
     files = f"{len(dataset.skipped)} {'file' if len(dataset.skipped) == 1 else 'files'}"
     return {"Left out": f"{files}, all named in {folder / 'study.json'}: {named}{more}"}
+
+
+def _slots(engine: Engine, why: str) -> str:
+    """How many slots, of what, and why."""
+    packing = engine.packing
+    gpus = f" and {packing.gpus:g} GPU" if packing.gpus else ""
+    if engine.state.together is not None:
+        why = "fewer since memory ran out; --cpus-per-trial and --gpus-per-trial choose anew"
+    reason = f"; {packing.sharing}: {why}" if why else ""
+    return f"{packing.slots}, each with {packing.cpus:g} CPU{gpus}{reason}"
 
 
 def show_end(engine: Engine, report: Path | None, console: Console) -> None:

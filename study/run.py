@@ -42,7 +42,10 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--resume", Path, "RUN_DIR", "go on with this study; --trials may be larger than before"
     yield "--seed", int, "N", f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})"
     yield "--cpus-per-trial", int, "N", f"CPU cores of a slot (default {DEFAULT.cpus_per_trial})"
-    yield "--gpus-per-trial", float, "X", "GPUs of a slot; 0.25: four share one (default: 1 if there are any, else 0)"
+    gpus = (
+        "GPUs of a slot; 0.25: four share one; auto: measure a trial and choose (default: 1 if there are any, else 0)"
+    )
+    yield "--gpus-per-trial", _gpus, "X", gpus
     budget = "time for the search from its first trial on, such as 90s, 30m or 2h; final runs follow (default: none)"
     yield "--time-budget", _seconds, "TIME", budget
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
@@ -66,6 +69,13 @@ def parser() -> argparse.ArgumentParser:
     later = "leave the report out; python -m analysis.report RUN_DIR writes it later"
     made.add_argument("--no-report", action="store_true", help=later)
     return made
+
+
+def _gpus(text: str) -> float | str:
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of GPUs, such as 0.25, nor auto") from error
 
 
 def _seconds(text: str) -> float:

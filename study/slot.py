@@ -11,30 +11,39 @@ from analysis.events import Event
 from data_utils.batches import Batches
 from data_utils.images import Images
 from data_utils.splits import SearchData
-from study import test_split
-from study.job import Job, OpenTest
+from study import memory, test_split
+from study.job import Job, OpenTest, Probe
+from study.precision import precision
 from study.trial import TrialData, train
 
 REPORT_SECONDS: Final = 2.0  # facts are handed over at rungs, and after so long between them
 
 
 class Slot:
-    """The place of a worker. `test` gives the test split when a job opens it, and not before."""
+    """The place of a worker. `test` gives the test split when a job opens it, and not before.
 
-    def __init__(self, data: SearchData, test: Callable[[], Images], classes: int, cpus: int) -> None:
+    `available` is what a slot has of its GPU's memory beside the data, in bytes; None: not to be checked.
+    """
+
+    def __init__(
+        self, data: SearchData, test: Callable[[], Images], classes: int, cpus: int, gpus: float = 0.0
+    ) -> None:
         torch.set_num_threads(cpus)
         torch.backends.cudnn.benchmark = True  # shapes stay the same through a trial; costs bit-equal repeats on a GPU
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._statistics = data.channel_statistics()
         self._data = TrialData(self._load(data.train), self._load(data.validation), classes, data.mirror)
         self._test = test
+        self.available = memory.available_bytes(self._device, gpus)
         self._facts: Iterator[Event] = iter(())
 
     def begin(self, job: Job | OpenTest) -> None:
         """Leave the job at hand for another one."""
+        self._facts = iter(())  # with it goes the trial that it trained
+        memory.release(self._device)
         self._pauses = (*job.rungs, job.max_epochs) if isinstance(job, Job) else ()
         self._patience = REPORT_SECONDS if isinstance(job, Job) else math.inf  # the test split is told of in one piece
-        self._facts = train(job, self._data, self._device) if isinstance(job, Job) else self._examine(job)
+        self._facts = self._train(job) if isinstance(job, Job) else self._examine(job)
 
     def facts(self) -> list[Event]:
         """Go on with the job up to its next rung, its end, or a report that is due; return what happened."""
@@ -45,6 +54,21 @@ class Slot:
             if fact.get("epoch") in self._pauses or time.monotonic() - begun > self._patience:
                 break
         return facts
+
+    def measure(self, job: Job) -> Probe:
+        """Train `job` for a moment and return what it takes of a GPU."""
+        return memory.measure(job, self._data, self._device)
+
+    def _train(self, job: Job) -> Iterator[Event]:
+        """Train `job`, unless it is known to need more memory than there is."""
+        if self.available is not None:
+            dtype = precision(self._device, self._data.image_shape[1:], fp32=job.fp32)
+            refusal = memory.shortage(job, self._data, dtype, self.available)
+            if refusal is not None:
+                yield {"event": "ended", "state": "out_of_memory", "error": refusal}
+                return
+        yield from train(job, self._data, self._device)
+        memory.release(self._device)
 
     def _examine(self, job: OpenTest) -> Iterator[Event]:
         test = self._load(self._test())

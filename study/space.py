@@ -63,7 +63,8 @@ def _distribution_json(distribution: BaseDistribution) -> Json:
 class Space:
     """One architecture family: its network, its hyperparameters and its reference setting, the first trial.
 
-    `file` is where a space of the user's own comes from, which may define its network too.
+    `smallest_image` is the least side, in pixels, of images that every one of its configurations takes. `file` is where
+    a space of the user's own comes from, which may define its network too.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Space:
     architecture: tuple[Parameter, ...]
     training: tuple[Parameter, ...]
     reference: Mapping[str, Any]
+    smallest_image: int = 1
     file: Path | None = None
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from analysis.events import Event
 from study.asha import Asha
+from study.faults import OUT_OF_MEMORY, WORKER_LOST
 from study.plan import Plan
 from study.sampler import Sampler
 from study.space import Space
@@ -55,6 +56,7 @@ class State:
         self.runs: dict[str, Run] = {}
         self.chosen: dict[str, tuple[str, ...]] = {}
         self.test_openings = 0
+        self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.samplers = {name: Sampler(space, plan.seed) for name, space in spaces.items()}
         self.asha = {name: Asha(plan.rungs, plan.reduction_factor) for name in spaces}
 
@@ -105,11 +107,18 @@ class State:
         run = self._run(event)
         run.state = event["state"]
         if run.state == "interrupted":
-            run.losses += event["error"] is not None
+            run.losses += (event["error"] or "").startswith(WORKER_LOST)
         elif run.kind == "trial":
             if run.state == "failed":
                 self.asha[run.space].retract(run.key)
-            self.samplers[run.space].tell(run.key, run.state, run.score)
+            too_large = run.state == "failed" and event["error"].startswith(OUT_OF_MEMORY)
+            self.samplers[run.space].tell(run.key, "too_large" if too_large else run.state, run.score)
+
+    def _packing(self, event: Event) -> None:
+        self.together = event["together"]
+
+    def _measured(self, _event: Event) -> None:
+        """What was measured has become the plan's resources."""
 
     def _chosen(self, event: Event) -> None:
         before = () if event["rank"] == 1 else self.chosen[event["space"]]
@@ -132,6 +141,8 @@ def final_key(trial: str, seed: int) -> str:
 
 _TAKE_IN: Final[dict[str, Callable[[State, Event], None]]] = {
     "study_opened": State._opened,
+    "packing_measured": State._measured,
+    "packing_changed": State._packing,
     "suggested": State._suggested,
     "started": State._started,
     "epoch": State._epoch,

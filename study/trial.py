@@ -24,6 +24,7 @@ from analysis.events import Event
 from data_utils.augmentation import Augmentation, heaviest
 from data_utils.batches import Batches
 from study.config import Config
+from study.faults import ran_out
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
 from study.precision import forward, precision
@@ -73,7 +74,9 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
     except Exception as error:
         with (job.folder / "trial.log").open("a") as file:
             traceback.print_exc(file=file)
-        yield {"event": "ended", "state": "failed", "error": _one_line(error)}
+        # The engine knows whether others took the memory, and so what becomes of the trial.
+        state = "out_of_memory" if ran_out(error) else "failed"
+        yield {"event": "ended", "state": state, "error": _one_line(error)}
 
 
 def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:

@@ -35,7 +35,8 @@ from ray.util.metrics import Gauge  # noqa: E402
 
 from analysis.events import STATES, Event  # noqa: E402
 from study.board import Board  # noqa: E402
-from study.job import OpenTest  # noqa: E402
+from study.faults import worker_ran_out  # noqa: E402
+from study.job import Job, OpenTest, Probe  # noqa: E402
 
 if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor pandas
     from data_utils.images import Images
@@ -55,7 +56,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         """Load the data and begin the first job."""
         from study.slot import Slot  # here: torch, which the driver does without
 
-        self._slot = Slot(data, lambda: ray.get(test[0]), classes, int(config["resources"]["CPU"]))
+        resources = config["resources"]
+        self._slot = Slot(data, lambda: ray.get(test[0]), classes, int(resources["CPU"]), resources["GPU"])
         self._slot.begin(config["job"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -115,8 +117,6 @@ class Jobs(Searcher):  # type: ignore[misc]
         super().__init__(metric="facts", mode="max")
         self._driver = driver
         self._test = (test_images, test_sha256)
-        plan = driver.engine.plan
-        self._resources = {"CPU": plan.cpus_per_trial, "GPU": plan.gpus_per_trial or 0}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a job for a free slot, None to be asked again, or that there are none left."""
@@ -128,7 +128,7 @@ class Jobs(Searcher):  # type: ignore[misc]
             if job == "wait":
                 return None
             if job != "done":
-                return {"job": job, "resources": self._resources}
+                return {"job": job, "resources": {"CPU": engine.packing.cpus, "GPU": engine.packing.gpus}}
         return str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -138,17 +138,22 @@ class Jobs(Searcher):  # type: ignore[misc]
 class Decisions(FIFOScheduler):  # type: ignore[misc]
     """Tune hands in what a worker reported; the engine decides whether the job goes on."""
 
-    def __init__(self, driver: Driver, slots: int) -> None:
+    def __init__(self, driver: Driver) -> None:
         super().__init__()
         self._driver = driver
-        self._slots = slots
-        self._reserved = False
+        self._kept: tuple[Any, int] | None = None  # resources of a worker, and how many such workers
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Have Tune keep every worker for the next job. By itself it keeps one and ends the others at each pause."""
-        if not self._reserved:
-            tune_controller._actor_cache.increase_max(trial.placement_group_factory, by=self._slots)
-            self._reserved = True
+        """Have Tune keep every worker for the next job. By itself it keeps one and ends the others at each pause.
+
+        When slots have become larger, because memory ran out, the smaller ones are given up as they fall idle.
+        """
+        cache, resources = tune_controller._actor_cache, trial.placement_group_factory
+        if self._kept is None or self._kept[0] != resources:
+            if self._kept is not None:
+                cache.decrease_max(self._kept[0], by=self._kept[1])
+            self._kept = (resources, self._driver.engine.packing.slots)
+            cache.increase_max(resources, by=self._kept[1])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Take in the facts of a step."""
@@ -169,6 +174,8 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
         with self._driver as engine:
             if isinstance(job, OpenTest):
                 engine.lost_test(lines[-1])
+            elif worker_ran_out("\n".join(lines)):
+                engine.out_of_memory(job.key, lines[-1])
             else:
                 engine.lost(job.key, lines[-1])
 
@@ -254,7 +261,24 @@ def nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def execute(engine: Engine, data: SearchData, test: Images, classes: int, slots: int) -> None:
+def measure(jobs: list[Job], data: SearchData, classes: int, cpus: int) -> list[Probe]:
+    """Train each of `jobs` for a moment on a GPU and return what it took. Raises `RuntimeError` where one cannot."""
+
+    def in_a_slot(data: SearchData) -> list[Probe]:
+        from study.slot import Slot
+
+        slot = Slot(data, lambda: data.validation, classes, cpus)  # measures no test images
+        return [slot.measure(job) for job in jobs]
+
+    task = ray.remote(num_cpus=cpus, num_gpus=1, max_retries=0)(in_a_slot)
+    try:
+        probes: list[Probe] = ray.get(task.remote(ray.put(data)))
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(str(error).strip().splitlines()[-1]) from error
+    return probes
+
+
+def execute(engine: Engine, data: SearchData, test: Images, classes: int) -> None:
     """Run the study until the engine has nothing more to do or was stopped. Raises what went wrong in the driver."""
     driver = Driver(engine)
     trainable = tune.with_parameters(Worker, data=data, test=[ray.put(test)], classes=classes)
@@ -264,9 +288,9 @@ def execute(engine: Engine, data: SearchData, test: Images, classes: int, slots:
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=Jobs(driver, len(test), test.sha256()),
-                scheduler=Decisions(driver, slots),
+                scheduler=Decisions(driver),
                 num_samples=-1,
-                max_concurrent_trials=slots,
+                max_concurrent_trials=engine.packing.slots,
                 reuse_actors=True,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,

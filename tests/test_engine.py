@@ -4,15 +4,18 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 
 from analysis.events import Event, read_events
 from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
-from study.job import Job, OpenTest
+from study.job import Job, OpenTest, Probe
 from study.log import Log
+from study.packing import Packing
 from study.plan import Plan
 from study.space import Space
 from study.spaces import SPACES
@@ -25,8 +28,13 @@ def make(folder: Path, spaces: tuple[str, ...] = ("resnet",), **changes: Any) ->
     plan = Plan(spaces, **{"trials": 6, "max_epochs": 9, "final_seeds": 2, "runs": folder, "name": "s", **changes})
     plan.folder.mkdir(exist_ok=True)
     engine = Engine(plan, _spaces(spaces), Log(plan.folder / "events.jsonl"), time_budget=plan.time_budget)
-    engine.open(2, ["test"])
+    engine.open(slots(2), ["test"])
     return engine
+
+
+def slots(*numbers: int) -> list[Packing]:
+    """So many slots on one machine, and what to fall back to."""
+    return [Packing(together=number, slots=number, cpus=numbers[0] / number, gpus=0.0) for number in numbers]
 
 
 def _spaces(names: tuple[str, ...]) -> Mapping[str, Space]:
@@ -164,7 +172,7 @@ def test_a_finished_study_goes_on_with_more_trials_and_only_new_finals(tmp_path:
     before = epochs(engine)
     plan = engine.plan
     again = Engine(plan, _spaces(plan.spaces), Log(plan.folder / "events.jsonl"))
-    again.open(2, ["test"], trials=9)
+    again.open(slots(2), ["test"], trials=9)
     done = finish(again)
     again.close()
     assert [job.key for job in done[:3] if isinstance(job, Job)] == ["resnet-0006", "resnet-0007", "resnet-0008"]
@@ -274,7 +282,7 @@ def test_time_that_is_up_cuts_the_search_short_and_the_final_runs_still_come(tmp
     plan.folder.mkdir()
     log = Log(plan.folder / "events.jsonl")
     engine = Engine(plan, _spaces(plan.spaces), log, time_budget=100.0, clock=lambda: now[0])
-    engine.open(1, ["test"])
+    engine.open(slots(2), ["test"])
     first, second = engine.next_job(), engine.next_job()
     assert isinstance(first, Job)
     assert isinstance(second, Job)
@@ -376,3 +384,129 @@ def test_a_score_that_is_not_finite_never_reaches_asha(tmp_path: Path) -> None:
     assert engine.state.runs[job.key].state == "diverged"
     assert engine.state.asha["resnet"].scores(1) == {}
     engine.close()
+
+
+def with_slots(folder: Path, *numbers: int, packed_anew: bool = False) -> Engine:
+    """An engine that falls back from one of these numbers of slots to the next."""
+    plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=2, runs=folder, name="s")
+    plan.folder.mkdir(exist_ok=True)
+    engine = Engine(plan, _spaces(plan.spaces), Log(plan.folder / "events.jsonl"))
+    engine.open(slots(*numbers), ["test"], packed_anew=packed_anew)
+    return engine
+
+
+SHORT: Event = {"event": "ended", "state": "out_of_memory", "error": "OutOfMemoryError: CUDA out of memory"}
+
+
+def take(engine: Engine, number: int) -> list[Job]:
+    """Take so many jobs at once, and no further one is there."""
+    taken = []
+    for _ in range(number):
+        job = engine.next_job()
+        assert isinstance(job, Job)
+        engine.report(job.key, [{"event": "started", **PLACE}])
+        taken.append(job)
+    assert engine.next_job() == "wait"
+    return taken
+
+
+def test_without_memory_beside_others_a_trial_goes_on_later_with_half_as_many(tmp_path: Path) -> None:
+    engine = with_slots(tmp_path, 4, 2, 1)
+    first = take(engine, 4)
+    engine.report(first[1].key, [row(1, 0.5)])
+    assert not engine.report(first[1].key, [SHORT])
+    assert not engine.report(first[2].key, [SHORT])  # handed out beside three others, so no reason for one alone
+    assert engine.packing.slots == 2
+    run = engine.state.runs[first[1].key]
+    assert (run.state, run.epochs, run.losses) == ("interrupted", 1, 0)
+    assert engine.next_job() == "wait"  # two are still at it
+    work(engine, first[0])
+    [again] = take(engine, 1)
+    assert (again.key, again.logged_epochs) == (first[1].key, 1)
+    for job in (again, first[3]):
+        work(engine, job)
+    finish(engine)
+    assert all(run.ended and run.state != "failed" for run in engine.state.runs.values())
+    engine.close()
+    changes = [e for e in read_events(tmp_path / "s" / "events.jsonl")[0] if e["event"] == "packing_changed"]
+    assert [(e["together"], e["slots"], e["reason"]) for e in changes] == [(2, 2, f"{run.key} ran out of memory")]
+
+
+def test_without_memory_alone_a_trial_has_failed_and_tpe_keeps_away_from_it(tmp_path: Path) -> None:
+    engine = with_slots(tmp_path, 2, 1)
+    reference, other = take(engine, 2)
+    work(engine, reference)
+    engine.report(other.key, [SHORT])
+    [alone] = take(engine, 1)
+    assert alone.key == other.key
+    engine.report(alone.key, [SHORT])
+    run = engine.state.runs[alone.key]
+    assert run.state == "failed"
+    told = engine.state.samplers["resnet"]._study.get_trials()[1]
+    assert told.state == TrialState.PRUNED
+    assert told.constraints == {"infeasible": 1.0}
+    finish(engine)
+    assert engine.outcome == "finished"
+    engine.close()
+    ended = [e for e in read_events(tmp_path / "s" / "events.jsonl")[0] if e["event"] == "ended"]
+    assert [e["error"] for e in ended if e["trial"] == alone.key] == [
+        "out of memory with 2 at once: OutOfMemoryError: CUDA out of memory",
+        "out of memory when alone: OutOfMemoryError: CUDA out of memory",
+    ]
+
+
+def test_many_configurations_that_are_too_large_do_not_end_a_study(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=SAME_FAILURES + 3)
+    engine._packings = slots(1)
+    for number, job in enumerate(jobs(engine)):
+        if 0 < number <= SAME_FAILURES + 1 and isinstance(job, Job):
+            engine.report(job.key, [SHORT])
+        else:
+            work(engine, job)
+    assert engine.outcome == "finished"
+    engine.close()
+
+
+def test_a_reference_setting_that_has_no_memory_alone_ends_the_study_and_can_be_resumed(tmp_path: Path) -> None:
+    engine = with_slots(tmp_path, 1)
+    [reference] = take(engine, 1)
+    engine.report(reference.key, [SHORT])
+    assert engine.next_job() == "done"
+    assert engine.outcome == "failed"
+    assert "the reference setting of resnet ran out of memory when alone" in engine.repeated_failure
+    assert "--image-size" in engine.repeated_failure
+    engine.close()
+    again = with_slots(tmp_path, 1)
+    assert take(again, 1)[0].key == reference.key
+    again.close()
+
+
+def test_fewer_at_once_outlive_a_kill_until_other_slots_are_asked_for(tmp_path: Path) -> None:
+    engine = with_slots(tmp_path, 4, 2, 1)
+    engine.report(take(engine, 4)[3].key, [SHORT])
+    engine._log.close()  # killed
+    again = with_slots(tmp_path, 4, 2, 1)
+    take(again, 2)
+    again._log.close()
+    smaller = with_slots(tmp_path, 3, 1)  # another machine
+    assert smaller.packing.slots == 1
+    smaller._log.close()
+    anew = with_slots(tmp_path, 4, 2, 1, packed_anew=True)
+    take(anew, 4)
+    anew._log.close()
+    later = with_slots(tmp_path, 4, 2, 1)
+    take(later, 4)
+    later.close()
+    opened = [e["slots"] for e in read_events(tmp_path / "s" / "events.jsonl")[0] if e["event"] == "study_opened"]
+    assert opened == [4, 2, 1, 4, 4]
+
+
+def test_what_was_measured_is_in_the_log(tmp_path: Path) -> None:
+    plan = Plan(("resnet",), runs=tmp_path, name="s")
+    plan.folder.mkdir()
+    engine = Engine(plan, _spaces(plan.spaces), Log(plan.folder / "events.jsonl"))
+    probe = Probe("resnet", "a GPU", 100, 10, 1000.0, None)
+    engine.open(slots(2), ["test"], probes=[probe])
+    engine.close()
+    measured = read_events(tmp_path / "s" / "events.jsonl")[0][1]
+    assert {**measured, "time": 0} == {"event": "packing_measured", "time": 0, **asdict(probe)}

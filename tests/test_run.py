@@ -12,7 +12,7 @@ from data_utils.images import Skipped
 from data_utils.splits import split
 from study.progress import Loading, Progress, duration, show_end, show_plan
 from study.run import main, parser
-from tests.test_engine import finish, jobs, make
+from tests.test_engine import SHORT, finish, jobs, make, take, with_slots
 
 FLAGS = [
     "--help",
@@ -55,6 +55,8 @@ def test_every_flag_explains_itself_with_its_default() -> None:
         ("--space resnet --trials 0", "--trials is 0"),
         ("--space resnet --trials many", "--trials: invalid int value: 'many'"),
         ("--space resnet --max-epochs 1", "--max-epochs is 1"),
+        ("--space resnet --gpus-per-trial many", "'many' is neither a number of GPUs, such as 0.25, nor auto"),
+        ("--space resnet --gpus-per-trial 1.5", "--gpus-per-trial is 1.5"),
         ("--space resnet --time-budget soon", "'soon' is no time"),
         ("--space resnet --image-size big", "'big' is no size; give pixels"),
         ("--space resnet --image-size 4x64", "--image-size is 4, but must be at least 8"),
@@ -104,7 +106,7 @@ def console(terminal: bool = False) -> tuple[Console, io.StringIO]:
 def test_the_plan_names_trials_rungs_epochs_at_most_and_slots(tmp_path: Path) -> None:
     engine, (screen, out) = make(tmp_path), console()
     digits = load("digits", tmp_path)
-    show_plan(engine, digits, split(digits.train, 0), 2, "http://127.0.0.1:8265", screen)
+    show_plan(engine, digits, split(digits.train, 0), "http://127.0.0.1:8265", "", screen)
     engine.close()
     text = out.getvalue()
     for expected in (
@@ -141,7 +143,7 @@ def test_decoding_is_shown_as_a_bar_or_in_few_lines() -> None:
 
 def test_a_failed_trial_costs_one_line_with_the_place_of_its_log(tmp_path: Path) -> None:
     engine, (screen, out) = make(tmp_path, trials=1), console()
-    with Progress(engine, 1, screen):
+    with Progress(engine, screen):
         for job in jobs(engine):
             (job.folder / "trial.log").write_text("Traceback ...")
             engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: [odd] x"}])
@@ -149,9 +151,24 @@ def test_a_failed_trial_costs_one_line_with_the_place_of_its_log(tmp_path: Path)
     assert out.getvalue() == f"resnet-0000 failed: E: [odd] x ({tmp_path}/s/trials/resnet-0000/trial.log)\n"
 
 
+def test_that_fewer_run_at_once_is_said_when_it_happens(tmp_path: Path) -> None:
+    engine, (screen, out) = with_slots(tmp_path, 4, 2, 1), console()
+    with Progress(engine, screen):
+        job = take(engine, 4)[2]
+        engine.report(job.key, [SHORT])
+    engine.close()
+    assert out.getvalue().startswith(f"{job.key} interrupted: out of memory with 4 at once: OutOfMemoryError: CUDA")
+    assert "From now on 2 trials share a machine; the trial goes on from its checkpoint." in out.getvalue()
+    again, (screen, out) = with_slots(tmp_path, 4, 2, 1), console()
+    digits = load("digits", tmp_path)
+    show_plan(again, digits, split(digits.train, 0), None, "", screen)
+    again.close()
+    assert "2, each with 2 CPU; 2 trials share a machine: fewer since memory ran out" in out.getvalue()
+
+
 def test_the_live_table_counts_trials_and_names_the_best(tmp_path: Path) -> None:
     engine, (screen, out) = make(tmp_path), console(terminal=True)
-    progress = Progress(engine, 1, screen)
+    progress = Progress(engine, screen)
     with progress:
         finish(engine)
         progress._show()

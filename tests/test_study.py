@@ -240,6 +240,77 @@ def test_more_gpus_than_there_are_is_refused_before_a_run_folder_exists(start: C
     assert not study.folder.exists()
 
 
+SHORT_OF_MEMORY = """
+import torch
+from dataclasses import replace
+from optuna.distributions import CategoricalDistribution
+from torch import nn
+from study.space import Parameter
+from study.spaces import SPACES
+
+class Large(nn.Module):
+    def __init__(self, pixels, classes, width):
+        super().__init__()
+        self.width, self.head = width, nn.Linear(pixels, classes)
+
+    def forward(self, images):
+        if self.width == 32 and torch.get_num_threads() == 1:  # a slot of half the machine
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.head(images.flatten(1))
+
+def large(*, in_channels, num_classes, image_size, width):
+    return Large(in_channels * image_size[0] * image_size[1], num_classes, width)
+
+WIDTH = Parameter("width", CategoricalDistribution((8, 32)), "scientific")
+MLP = SPACES["mlp"]
+REFERENCE = {"width": 32, **{p.name: MLP.reference[p.name] for p in MLP.training if p.name in MLP.reference}}
+SPACE = replace(MLP, name="large", network="large", architecture=(WIDTH,), reference=REFERENCE)
+"""
+
+
+def test_a_trial_without_memory_runs_again_alone_and_a_resume_keeps_to_it(
+    start: Callable[..., Study], tmp_path: Path
+) -> None:
+    space = tmp_path / "large.py"
+    space.write_text(SHORT_OF_MEMORY)
+    study = start(
+        "short", "--space", str(space), "--trials", "8", "--max-epochs", "6", "--final-seeds", "2", "--no-report"
+    )
+    study.wait_for(lambda events: count(events, "packing_changed") and count(events, "epoch") >= 4)
+    study.process.kill()
+    out, _ = study.process.communicate()
+    assert "large-0000 interrupted: out of memory with 2 at once" in out
+    assert "From now on one trial at a time has a machine" in out
+    again = start("short", "--no-report", resume=True)
+    assert "1, each with 2 CPU; one trial at a time has a machine: fewer since memory ran out" in again.end()
+    assert again.process.returncode == 0
+    events = again.events()
+    assert [event["slots"] for event in events if event["event"] == "study_opened"] == [2, 1]
+    assert count(events, "packing_changed") == 1
+    assert _most_at_once(events[next(i for i, e in enumerate(events) if e["event"] == "packing_changed") :]) == 1
+    tables = analysis.read(again.folder)
+    assert tables.trials["state"].isin(["finished", "stopped", "diverged"]).all()
+    assert tables.trials["state"][0] == "finished"
+    assert tables.packing[["together", "slots"]].to_numpy().tolist() == [[1, 1]]
+    assert tables.final["test_score"].between(0, 1).all()
+
+
+def _most_at_once(events: list[Event]) -> int:
+    """Most runs between a start and its end."""
+    running: set[str] = set()
+    most = 0
+    for event in events:
+        name = event.get("final") or event.get("trial") or ""
+        if event["event"].endswith("started"):
+            running.add(name)
+        elif event["event"].endswith("ended"):
+            running.discard(name)
+        elif event["event"] == "study_opened":
+            running.clear()
+        most = max(most, len(running))
+    return most
+
+
 def test_the_time_budget_ends_the_search_and_a_resume_goes_on(start: Callable[..., Study]) -> None:
     study = start("budget", "--space", "resnet", "--trials", "50", "--max-epochs", "6", "--final-seeds", "1",
                   "--time-budget", "12s", "--no-report")  # fmt: skip

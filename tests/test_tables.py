@@ -139,6 +139,19 @@ def test_sessions_tell_when_the_driver_ran(log: Log) -> None:
     assert sessions.iloc[1][["closed", "reason"]].isna().all()
 
 
+def test_what_was_measured_and_how_many_ran_at_once_are_tables(log: Log) -> None:
+    log.open()
+    numbers = {"gpu_bytes": 100, "trial_bytes": 10, "images_per_second": 5.0, "busy": None}
+    log.add("packing_measured", space="resnet", device="a GPU", **numbers)
+    log.add("packing_changed", together=2, slots=4, reason="resnet-0001 ran out of memory")
+    log.add("packing_changed", together=None, slots=8, reason="other slots were asked for")
+    found = log.read()
+    assert found.measured[["space", "trial_bytes"]].to_numpy().tolist() == [["resnet", 10]]
+    assert found.measured["busy"].isna().all()
+    assert found.packing["slots"].tolist() == [4, 8]
+    assert found.packing["together"].isna().tolist() == [False, True]
+
+
 def test_final_runs_and_a_later_choice(log: Log) -> None:
     log.suggest("resnet-0000")
     log.add("final_chosen", space="resnet", rank=1, trial="resnet-0000", score=0.5, epochs_trained=9)

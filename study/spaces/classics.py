@@ -23,6 +23,7 @@ ALEXNET = Space(
     architecture=(OF_96, NORM, DROPOUT),
     training=TRAINING,
     reference={"width": 24, "norm": "none", "dropout": 0.5, **plain_sgd(0.01, 128)},
+    smallest_image=8,
 )
 
 VGG = Space(
@@ -41,6 +42,7 @@ NIN = Space(
     architecture=(OF_96, NORM, DROPOUT),
     training=TRAINING,
     reference={"width": 24, "norm": "none", "dropout": 0.5, **plain_sgd(0.1, 128)},
+    smallest_image=8,
 )
 
 GOOGLENET = Space(

@@ -44,4 +44,5 @@ DENSENET_SIMPLE = Space(
     ),
     training=TRAINING,
     reference={"growth": 32, "layers": 6, "hidden": 512, **HE_2016},
+    smallest_image=3,
 )

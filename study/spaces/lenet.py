@@ -34,6 +34,7 @@ LENET = Space(
         "activation": "sigmoid",
         **plain_sgd(0.9, 256),
     },
+    smallest_image=6,
 )
 
 PLAIN_CNN = Space(
@@ -48,4 +49,5 @@ PLAIN_CNN = Space(
     ),
     training=TRAINING,
     reference={"width": 6, "kernel": 5, "norm": "none", "activation": "relu", **plain_adam(1e-3, 128)},
+    smallest_image=6,
 )

@@ -26,6 +26,7 @@ RESNET = Space(
     architecture=(*ARCHITECTURE, Parameter("shortcut", CategoricalDistribution(("norm", "bare")), "scientific")),
     training=TRAINING,
     reference={**REFERENCE, "shortcut": "norm", **HE_2016},
+    smallest_image=4,
 )
 
 PLAIN = Space(
@@ -35,4 +36,5 @@ PLAIN = Space(
     architecture=ARCHITECTURE,
     training=TRAINING,
     reference={**REFERENCE, **HE_2016},
+    smallest_image=4,
 )
