@@ -15,7 +15,7 @@ from rich.console import Console
 
 from analysis.events import read_events
 from data_utils.datasets import DATASETS, load
-from data_utils.images import Dataset
+from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, split
 from study import plan as planning
 from study.log import Log
@@ -25,9 +25,10 @@ from study.spaces import SPACES, find
 
 if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag need not cost
     from study.engine import Engine
+    from study.tune import Stored
 
 
-@dataclass(frozen=True)
+@dataclass
 class Study:
     """A checked plan with its spaces and data. `content` is study.json of a study that exists, None of a new one."""
 
@@ -70,7 +71,8 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
     study = _prepare(plan)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
-    return _conduct(replace(study, content=content), report, console or Console())
+    study.content = content
+    return _conduct(study, report, console or Console())
 
 
 def _prepare(plan: Plan) -> Study:
@@ -100,16 +102,17 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
         interruption.install()
         try:
             nodes = tune.nodes()
-            plan, slots = planning.place(study.plan, nodes)
-            engine = _open(replace(study, plan=plan), slots, nodes)
+            study.plan, slots = planning.place(study.plan, nodes)
+            stored = _store(study)
+            engine = _open(study, slots, nodes)
             interruption.engine = engine
             show_plan(engine, study.dataset, study.data, slots, dashboard, console)
-            _run(engine, study, slots, console)
+            _run(engine, stored, len(study.dataset.classes), slots, console)
         finally:
             tune.stop()
-    outcome = Outcome(plan.folder, engine.outcome)
+    outcome = Outcome(study.plan.folder, engine.outcome)
     in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
-    written = _write_report(plan.folder, console) if report and not in_a_hurry else None
+    written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
     show_end(engine, written, console)
     return outcome
 
@@ -138,13 +141,33 @@ def _open(study: Study, slots: int, nodes: Sequence[Mapping[str, float]]) -> "En
     return engine
 
 
-def _run(engine: "Engine", study: Study, slots: int, console: Console) -> None:
+def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
+    """Put the images into Ray's object store, and let go of the study's own for the ones in there."""
+    from study.tune import Stored
+
+    size = study.dataset.train.images.nbytes + study.dataset.test.images.nbytes
+    try:
+        data, test = Stored(study.data), Stored(study.dataset.test)
+    except MemoryError as error:
+        raise PlanError(
+            f"The images of {study.dataset.name} take {size / 2**30:.1f} GiB, but must fit into Ray's object store (by "
+            f"default 30 % of the memory) or else onto the disk of its folder (/tmp/ray), 95 % full at most: {error}. "
+            f"Free disk space there, or make the images smaller."
+        ) from error
+    study.data = data.value
+    study.dataset = replace(study.dataset, train=data.value.images, test=test.value)
+    return data, test
+
+
+def _run(
+    engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Images]]", classes: int, slots: int, console: Console
+) -> None:
     from study import tune
     from study.progress import Progress
 
     try:
         with Progress(engine, slots, console):
-            tune.execute(engine, study.data, study.dataset.test, len(study.dataset.classes), slots)
+            tune.execute(engine, *stored, classes, slots)
     except BaseException:
         engine.stop("failed")
         with suppress(OSError):  # a full disk has been said already

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from data_utils.splits import SearchData
@@ -18,8 +17,9 @@ from tests.test_trial import job
 @pytest.fixture
 def impatient(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> Slot:
     monkeypatch.setattr(slot, "REPORT_SECONDS", -1.0)
-    few = replace(digits, train=digits.train.take(np.arange(128)), validation=digits.validation.take(np.arange(64)))
-    return Slot(few, lambda: few.validation, classes=10, cpus=1)
+    few = replace(digits, train_index=digits.train_index[:128], validation_index=digits.validation_index[:64])
+    test = digits.images.take(few.validation_index)
+    return Slot(few, few.channel_statistics(), lambda: test, classes=10, cpus=1)
 
 
 def test_a_training_reports_when_it_is_due_and_can_be_left_for_another(impatient: Slot, tmp_path: Path) -> None:
