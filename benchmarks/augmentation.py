@@ -24,6 +24,8 @@ import models
 from data_utils.augmentation import AUGMENTATIONS, MIXES, Augmentation, Colour, Crop, Cutout, Flip, Operation
 from data_utils.batches import Batches
 from data_utils.images import Images
+from data_utils.placement import Resident
+from data_utils.splits import Subset
 
 COUNT = 4096
 PLAIN = Augmentation("none", 0.5, mirror=True, mix="none", mix_alpha=1.0, classes=10)
@@ -86,7 +88,7 @@ def torchvisions(side: int) -> dict[str, v2.Transform]:
 
 def lenet(batches: Batches, batch: int, generator: torch.Generator) -> None:
     """Forward and backward of LeNet over all batches."""
-    _, channels, height, width = batches.images.shape
+    channels, height, width = batches.image_shape
     layers = {"width": 6, "kernel": 5, "border": "padded", "pool": "avg", "norm": "none", "activation": "relu"}
     size = (height, width)
     network = models.build("lenet", in_channels=channels, num_classes=10, image_size=size, **layers)
@@ -109,8 +111,9 @@ def operations_alone(asked: argparse.Namespace, pixels: torch.Tensor, generator:
 
 def epochs(asked: argparse.Namespace, pixels: torch.Tensor, generator: torch.Generator) -> None:
     """Print a line for each kind of epoch, beside torchvision's and the training of a small network."""
-    split = Images(pixels.numpy(), np.arange(COUNT) % 10)
-    batches = Batches(split, [0.5] * asked.channels, [0.25] * asked.channels, torch.device("cpu"))
+    images, here = Images(pixels.numpy(), np.arange(COUNT) % 10), torch.device("cpu")
+    split, source = Subset(images, np.arange(COUNT)), Resident(images.images, here)
+    batches = Batches(split, source, [0.5] * asked.channels, [0.25] * asked.channels, here)
     training = report("lenet: forward and backward", rates(partial(lenet, batches, asked.batch, generator), 3))
     pictures = [Image.fromarray(image.squeeze()) for image in pixels.permute(0, 2, 3, 1).numpy()]
     for name in AUGMENTATIONS:

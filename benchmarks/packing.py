@@ -31,7 +31,7 @@ def make_slot(plan: Plan) -> Slot:
     """Return a slot with the data of `plan`, as a worker has it."""
     dataset = load(plan.dataset, plan.data_dir)
     data = split(dataset.train, plan.seed)
-    return Slot(data, lambda: data.validation, len(dataset.classes), plan.cpus_per_trial)
+    return Slot(data, data.channel_statistics(), lambda: data.images, len(dataset.classes), plan.cpus_per_trial)
 
 
 def train(plan: Plan, ready: Any, seconds: float, rates: Any) -> None:

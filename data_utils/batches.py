@@ -1,4 +1,4 @@
-"""Batches on the device: the images lie there as uint8, loaded once, and are normalised a batch at a time."""
+"""Batches on the device, gathered from images that lie there once as uint8, and normalised a batch at a time."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,22 +7,33 @@ import torch
 from torch import Tensor
 
 from data_utils.augmentation import NONE, Augmentation
-from data_utils.images import Images
+from data_utils.placement import Source
+from data_utils.splits import Subset
 
-EVALUATION_BATCH: Final = 1024
+EVALUATION_BATCH: Final = 1024  # images at most
+EVALUATION_BYTES: Final = 2**24  # of float32 pixels at most
+PIECE_BYTES: Final = 2**19  # of float32 pixels that a core converts at a time: they stay in its cache
 
 
 class Batches:
-    """Images of one split on `device`; gives batches (B, C, H, W) float32 channels_last and labels (B,)."""
+    """Images of one split; gives batches (B, C, H, W) float32 channels_last and labels (B,) on `device`.
 
-    def __init__(self, split: Images, mean: list[float], deviation: list[float], device: torch.device) -> None:
-        self.images = torch.tensor(split.images, device=device)  # (N, C, H, W) uint8; a copy, Ray's is read-only
+    `source` holds the images of which `split` is a part. `mean` and `deviation` are per channel, in units of [0, 1].
+    """
+
+    def __init__(
+        self, split: Subset, source: Source, mean: list[float], deviation: list[float], device: torch.device
+    ) -> None:
+        self.image_shape = split.image_shape
         self.labels = torch.tensor(split.labels, device=device)  # (N,)
+        self._source = source
+        self._positions = torch.tensor(split.index)  # (N,), in `source`
+        self._device = device
         self._scale = (1 / (255 * torch.tensor(deviation, device=device))).view(1, -1, 1, 1)
         self._shift = (torch.tensor(mean, device=device) / torch.tensor(deviation, device=device)).view(1, -1, 1, 1)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._positions)
 
     def steps(self, batch_size: int) -> int:
         """Training steps in one epoch."""
@@ -36,12 +47,12 @@ class Batches:
         It would weigh its images more, and batch norm fails on a batch of one. Mixed labels are probabilities
         (B, classes).
         """
-        order = torch.randperm(len(self), generator=generator).to(self.images.device)
-        epoch = augmentation.draw(len(self), self.images.shape[2:], self._mean_colour(), generator)
-        for step in range(self.steps(batch_size)):
+        order = torch.randperm(len(self), generator=generator)[: self.steps(batch_size) * batch_size]
+        labels = self.labels[order.to(self._device)]
+        epoch = augmentation.draw(len(self), self.image_shape[1:], self._mean_colour(), generator)
+        for step, images in enumerate(self.pixels(order, batch_size)):
             part = slice(step * batch_size, (step + 1) * batch_size)
-            images = epoch.change(self.images[order[part]], part)
-            yield epoch.mix(self._normalised(images), self.labels[order[part]])
+            yield epoch.mix(self._normalised(epoch.change(images, part)), labels[part])
 
     def _mean_colour(self) -> Tensor:
         """What normalisation makes zero, (C, 1, 1) uint8."""
@@ -49,10 +60,25 @@ class Batches:
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Give every image once, in large batches, for evaluation."""
-        for start in range(0, len(self), EVALUATION_BATCH):
-            part = slice(start, start + EVALUATION_BATCH)
-            yield self._normalised(self.images[part]), self.labels[part]
+        size = min(EVALUATION_BATCH, _images_of(EVALUATION_BYTES, self.image_shape))
+        every = torch.arange(len(self))
+        for images, labels in zip(self.pixels(every, size), torch.split(self.labels, size), strict=True):
+            yield self._normalised(images), labels
+
+    def pixels(self, order: Tensor, size: int) -> Iterator[Tensor]:
+        """Give the images numbered `order` (n,) as they are, `size` at a time: (size, C, H, W) uint8."""
+        return self._source.batches(self._positions[order], size)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        floats = images.to(torch.float32, memory_format=torch.channels_last)
-        return floats.mul_(self._scale).sub_(self._shift)
+        batch = torch.empty(images.shape, device=self._device, memory_format=torch.channels_last)
+        size = _images_of(PIECE_BYTES, self.image_shape) if self._device.type == "cpu" else len(images)
+        # Arithmetic first, in the images' own order of memory: with the channels last it would go by threes.
+        for piece, normalised in zip(torch.split(images, size), torch.split(batch, size), strict=True):
+            normalised.copy_(piece.to(torch.float32).mul_(self._scale).sub_(self._shift))
+        return batch
+
+
+def _images_of(size: int, shape: tuple[int, int, int]) -> int:
+    """How many float32 images of `shape` have about `size` bytes; one at least."""
+    channels, height, width = shape
+    return max(1, size // (4 * channels * height * width))

@@ -15,6 +15,10 @@ class Images:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        # A plain array on the memory of a memmap: pickle would copy a memmap, as it does every subclass.
+        object.__setattr__(self, "images", np.asarray(self.images))
+
     def __len__(self) -> int:
         return len(self.labels)
 

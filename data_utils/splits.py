@@ -1,5 +1,7 @@
 """Training and validation: what a search trains on and what it is judged by. The test split is not made here."""
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,28 +11,84 @@ from numpy.typing import NDArray
 from data_utils.images import Images
 
 VALIDATION_FRACTION: Final = 0.2
+CHUNK_BYTES: Final = 2**24  # of pixels that are copied at a time; the images may be a file larger than memory
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The images at the positions `index` (n,) of `images`. They are not copied."""
+
+    images: Images
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels (n,)."""
+        return self.images.labels[self.index]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image, (C, H, W)."""
+        _, channels, height, width = self.images.images.shape
+        return channels, height, width
+
+    def chunks(self) -> Iterator[NDArray[np.uint8]]:
+        """Give the pixels (some, C, H, W) bit by bit, in order."""
+        pixels = self.images.images
+        step = max(1, CHUNK_BYTES * len(pixels) // max(1, pixels.nbytes))
+        for start in range(0, len(self), step):
+            yield pixels[self.index[start : start + step]]
+
+    def sha256(self) -> str:
+        """Checksum, equal to that of the same images as an array of their own."""
+        digest = hashlib.sha256(repr((len(self), *self.image_shape)).encode())
+        for pixels in self.chunks():
+            digest.update(pixels.data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class SearchData:
-    """All that a search may see. Statistics for normalisation come from `train` alone. `mirror`: see `Dataset`."""
+    """All that a search may see: one array of images, which of them train and which judge. `mirror`: see `Dataset`."""
 
-    train: Images
-    validation: Images
+    images: Images
+    train_index: NDArray[np.int64]
+    validation_index: NDArray[np.int64]
     mirror: bool = False
 
+    @property
+    def train(self) -> Subset:
+        """What networks are trained on."""
+        return Subset(self.images, self.train_index)
+
+    @property
+    def validation(self) -> Subset:
+        """What trials are judged by."""
+        return Subset(self.images, self.validation_index)
+
     def channel_statistics(self) -> tuple[list[float], list[float]]:
-        """Return mean and standard deviation per channel of the training images, in units of [0, 1]."""
-        pixels = self.train.images
-        mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
-        deviation = pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255
+        """Return mean and standard deviation per channel of the training images, in units of [0, 1].
+
+        From the numbers of pixels of each value: exact, and in whole numbers until the end.
+        """
+        counts = np.zeros((self.train.image_shape[0], 256), np.int64)
+        for pixels in self.train.chunks():
+            for channel, count in enumerate(counts):
+                count += np.bincount(pixels[:, channel].ravel(), minlength=256)
+        share = counts / counts.sum(axis=1, keepdims=True)
+        values = np.arange(256) / 255
+        mean = share @ values
+        deviation = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
         return mean.tolist(), np.maximum(deviation, 1e-6).tolist()  # a constant channel stays finite
 
 
 def split(everything: Images, seed: int) -> SearchData:
     """Take a validation split of 20 % out of `everything`: stratified by class, drawn with `seed`."""
-    train, validation = stratified(everything.labels, VALIDATION_FRACTION, seed)
-    return SearchData(everything.take(train), everything.take(validation))
+    return SearchData(everything, *stratified(everything.labels, VALIDATION_FRACTION, seed))
 
 
 def stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from analysis.events import read_events
 from data_utils.datasets import DATASETS, load
-from data_utils.images import Dataset
+from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, split
 from study import packing
 from study import plan as planning
@@ -27,9 +27,10 @@ from study.spaces import SPACES, find
 
 if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag need not cost
     from study.engine import Engine
+    from study.tune import Stored
 
 
-@dataclass(frozen=True)
+@dataclass
 class Study:
     """A checked plan with its spaces and data. `content` is study.json of a study that exists, None of a new one.
 
@@ -78,8 +79,9 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     console = console or Console()
     study = _prepare(plan, console)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
-    packed_anew = not changes.keys().isdisjoint({"cpus_per_trial", "gpus_per_trial"})
-    return _conduct(replace(study, content=content, packed_anew=packed_anew), report, console)
+    study.content = content
+    study.packed_anew = not changes.keys().isdisjoint({"cpus_per_trial", "gpus_per_trial"})
+    return _conduct(study, report, console)
 
 
 def _prepare(plan: Plan, console: Console) -> Study:
@@ -114,16 +116,17 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
         interruption.install()
         try:
             nodes = tune.nodes()
-            plan, probes, why = _place(study, nodes, console)
-            engine = _open(replace(study, plan=plan), nodes, probes)
+            stored = _store(study)
+            probes, why = _place(study, stored[0], nodes, console)
+            engine = _open(study, nodes, probes)
             interruption.engine = engine
             show_plan(engine, study.dataset, study.data, dashboard, why, console)
-            _run(engine, study, console)
+            _run(engine, stored, len(study.dataset.classes), console)
         finally:
             tune.stop()
-    outcome = Outcome(plan.folder, engine.outcome)
+    outcome = Outcome(study.plan.folder, engine.outcome)
     in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
-    written = _write_report(plan.folder, console) if report and not in_a_hurry else None
+    written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
     show_end(engine, written, console)
     return outcome
 
@@ -135,24 +138,28 @@ def _no_ray(address: str | None, error: Exception) -> str:
     return f"--address is {address}, but no Ray answers there: {reason}. Start it, or leave --address out."
 
 
-def _place(study: Study, nodes: Sequence[Mapping[str, float]], console: Console) -> tuple[Plan, Sequence[Probe], str]:
-    """Settle how many trials share a GPU, by measuring where that was asked for; return why, too."""
+def _place(
+    study: Study, data: "Stored[SearchData]", nodes: Sequence[Mapping[str, float]], console: Console
+) -> tuple[Sequence[Probe], str]:
+    """Settle how many trials share a GPU, by measuring where that was asked for; return what was found, and why."""
     from study import tune
 
+    automatic = study.plan.gpus_per_trial == "auto"
     plan, _ = planning.place(study.plan, nodes)
-    if study.plan.gpus_per_trial != "auto" or not plan.gpus_per_trial:
-        return plan, (), ""
+    study.plan = plan
+    if not automatic or not plan.gpus_per_trial:
+        return (), ""
     console.print("Measuring a trial of each space on a GPU ...", highlight=False)
     jobs = packing.reference_jobs(plan, study.spaces)
     try:
-        probes = tune.measure(jobs, study.data, len(study.dataset.classes), plan.cpus_per_trial)
+        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial)
     except RuntimeError as error:
         raise PlanError(
             f"--gpus-per-trial is auto, but the reference settings could not be measured on a GPU: {error}. Give a "
             f"number, such as 1, or, where memory is short, smaller images with --image-size."
         ) from error
-    plan, why = packing.packed(plan, nodes, probes)
-    return plan, probes, why
+    study.plan, why = packing.packed(plan, nodes, probes)
+    return probes, why
 
 
 def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe]) -> "Engine":
@@ -173,13 +180,31 @@ def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[P
     return engine
 
 
-def _run(engine: "Engine", study: Study, console: Console) -> None:
+def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
+    """Put the images into Ray's object store, and let go of the study's own for the ones in there."""
+    from study.tune import Stored
+
+    size = study.dataset.train.images.nbytes + study.dataset.test.images.nbytes
+    try:
+        data, test = Stored(study.data), Stored(study.dataset.test)
+    except MemoryError as error:
+        raise PlanError(
+            f"The images of {study.dataset.name} take {size / 2**30:.1f} GiB, but must fit into Ray's object store (by "
+            f"default 30 % of the memory) or else onto the disk of its folder (/tmp/ray), 95 % full at most: {error}. "
+            f"Free disk space there, or make the images smaller with --image-size."
+        ) from error
+    study.data = data.value
+    study.dataset = replace(study.dataset, train=data.value.images, test=test.value)
+    return data, test
+
+
+def _run(engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Images]]", classes: int, console: Console) -> None:
     from study import tune
     from study.progress import Progress
 
     try:
         with Progress(engine, console):
-            tune.execute(engine, study.data, study.dataset.test, len(study.dataset.classes))
+            tune.execute(engine, *stored, classes)
     except BaseException:
         engine.stop("failed")
         with suppress(OSError):  # a full disk has been said already

@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from data_utils.images import Dataset
-from data_utils.splits import SearchData
+from data_utils.images import Dataset, Images
+from data_utils.splits import SearchData, Subset
 from study.asha import rungs
 from study.sampler import TPE, random_arm
 from study.space import Space
@@ -256,8 +256,8 @@ def slots_of(node: Mapping[str, float], cpus: float, gpus: float) -> int:
 
 def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: SearchData, hardware: Json) -> Json:
     """Return the content of study.json: the plan and all that a reader or a resume needs to know of it."""
-    splits = {"train": data.train, "validation": data.validation, "test": dataset.test}
-    checksums = {name: {"images": len(part), "sha256": part.sha256()} for name, part in splits.items()}
+    splits = _splits(dataset, data).items()
+    checksums = {name: {"images": len(part), "sha256": part.sha256()} for name, part in splits}
     return {
         "format": FORMAT,
         "name": plan.folder.name,
@@ -298,6 +298,10 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
     }
 
 
+def _splits(dataset: Dataset, data: SearchData) -> dict[str, Images | Subset]:
+    return {"train": data.train, "validation": data.validation, "test": dataset.test}
+
+
 def write_study(plan: Plan, content: Json) -> None:
     """Make the run folder with its study.json, written whole or not at all."""
     try:
@@ -333,7 +337,7 @@ def check_unchanged(content: Json, spaces: Mapping[str, Space], dataset: Dataset
                 f"Space {name!r} has changed since the study began, so old and new trials could not be compared. "
                 f"Check out the code of then ({content['git']['commit']}), or start a new study with --name."
             )
-    for name, part in {"train": data.train, "validation": data.validation, "test": dataset.test}.items():
+    for name, part in _splits(dataset, data).items():
         if part.sha256() != content["dataset"]["splits"][name]["sha256"]:
             raise PlanError(
                 f"The {name} split of {dataset.name} is not the one the study began with: its checksum differs. "

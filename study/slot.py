@@ -1,16 +1,18 @@
-"""One slot: loads the data onto its device once and does one job after another. Plain PyTorch, no Ray."""
+"""One slot: has the images on its device and does one job after another. Plain PyTorch, no Ray."""
 
 import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import numpy as np
 import torch
 
 from analysis.events import Event
 from data_utils.batches import Batches
 from data_utils.images import Images
-from data_utils.splits import SearchData
+from data_utils.placement import Source, place
+from data_utils.splits import SearchData, Subset
 from study import memory, test_split
 from study.job import Job, OpenTest, Probe
 from study.precision import precision
@@ -22,17 +24,27 @@ REPORT_SECONDS: Final = 2.0  # facts are handed over at rungs, and after so long
 class Slot:
     """The place of a worker. `test` gives the test split when a job opens it, and not before.
 
+    `statistics` are mean and standard deviation of each channel, `gpus` is the slot's share of a GPU or their number.
     `available` is what a slot has of its GPU's memory beside the data, in bytes; None: not to be checked.
     """
 
     def __init__(
-        self, data: SearchData, test: Callable[[], Images], classes: int, cpus: int, gpus: float = 0.0
+        self,
+        data: SearchData,
+        statistics: tuple[list[float], list[float]],
+        test: Callable[[], Images],
+        classes: int,
+        cpus: int,
+        gpus: float = 0,
     ) -> None:
         torch.set_num_threads(cpus)
         torch.backends.cudnn.benchmark = True  # shapes stay the same through a trial; costs bit-equal repeats on a GPU
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._statistics = data.channel_statistics()
-        self._data = TrialData(self._load(data.train), self._load(data.validation), classes, data.mirror)
+        self._gpus = gpus
+        self._statistics = statistics
+        source = self._place(data.images)
+        training, validation = (self._batches(part, source) for part in (data.train, data.validation))
+        self._data = TrialData(training, validation, classes, data.mirror)
         self._test = test
         self.available = memory.available_bytes(self._device, gpus)
         self._facts: Iterator[Event] = iter(())
@@ -71,8 +83,12 @@ class Slot:
         memory.release(self._device)
 
     def _examine(self, job: OpenTest) -> Iterator[Event]:
-        test = self._load(self._test())
-        yield from test_split.examine(job, test, self._device)
+        test = self._test()
+        batches = self._batches(Subset(test, np.arange(len(test))), self._place(test))
+        yield from test_split.examine(job, batches, self._device)
 
-    def _load(self, split: Images) -> Batches:
-        return Batches(split, *self._statistics, self._device)
+    def _place(self, images: Images) -> Source:
+        return place(images.images, self._device, self._gpus)
+
+    def _batches(self, split: Subset, source: Source) -> Batches:
+        return Batches(split, source, *self._statistics, self._device)

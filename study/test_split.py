@@ -24,8 +24,7 @@ SHOWN_IMAGES: Final = 200  # test images kept for the report: the most confident
 def examine(job: OpenTest, test_split: Batches, device: torch.device) -> Iterator[Event]:
     """Give a `final_tested` event for each final run; keep its predictions, and test images for the report."""
     folder = job.folder
-    height, width = test_split.images.shape[2:]
-    dtype = precision(device, (height, width), fp32=job.fp32)
+    dtype = precision(device, test_split.image_shape[1:], fp32=job.fp32)
     for key in job.finals:
         logits = predict(load_network(folder / key, device), test_split, dtype)  # (N, classes)
         loss = F.cross_entropy(logits, test_split.labels).item()
@@ -62,7 +61,7 @@ def _keep_images(folder: Path, test_split: Batches) -> None:
     # Half are kept for mistakes, so that right answers can be shown beside them.
     mistakes = order[: SHOWN_IMAGES // 2]
     index = np.concatenate([mistakes, np.setdiff1d(shuffled, mistakes, assume_unique=True)])[:SHOWN_IMAGES]
-    chosen = test_split.images[torch.from_numpy(index).to(test_split.images.device)]
+    [chosen] = test_split.pixels(torch.from_numpy(index), len(index))
     _save_arrays(folder / "test_images.npz", index=index, image=chosen.permute(0, 2, 3, 1).cpu().numpy())
 
 

@@ -44,8 +44,7 @@ class TrialData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one image, (C, H, W)."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return self.train.image_shape
 
 
 class Diverged(ArithmeticError):  # noqa: N818  a state of a trial, not a programming error

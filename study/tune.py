@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 # Set before Ray is imported: it reads some of them at import.
 QUIET: Final[Mapping[str, str]] = {
@@ -43,6 +43,8 @@ if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor p
     from data_utils.splits import SearchData
     from study.engine import Engine
 
+Value = TypeVar("Value")
+
 
 class Worker(tune.Trainable):  # type: ignore[misc]
     """One slot. It lives through the study and does one job after another."""
@@ -52,12 +54,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         """What a slot needs."""
         return tune.PlacementGroupFactory([config["resources"]])
 
-    def setup(self, config: dict[str, Any], data: SearchData, test: list[Any], classes: int) -> None:
-        """Load the data and begin the first job."""
+    def setup(self, config: dict[str, Any], data: list[Any], statistics: Any, test: list[Any], classes: int) -> None:
+        """Fetch the data and begin the first job. `data` and `test` are lists of one reference."""
         from study.slot import Slot  # here: torch, which the driver does without
 
-        resources = config["resources"]
-        self._slot = Slot(data, lambda: ray.get(test[0]), classes, int(resources["CPU"]), resources["GPU"])
+        cpus, gpus = int(config["resources"]["CPU"]), config["resources"]["GPU"]
+        self._slot = Slot(ray.get(data[0]), statistics, lambda: ray.get(test[0]), classes, cpus, gpus)
         self._slot.begin(config["job"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -261,33 +263,56 @@ def nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def measure(jobs: list[Job], data: SearchData, classes: int, cpus: int) -> list[Probe]:
+class Stored(Generic[Value]):
+    """Something in Ray's object store, once on each node: workers fetch it by `reference`.
+
+    The arrays of `value` are the ones in the store, which is shared memory, or a file in Ray's folder where that is
+    full. They are read-only. Raises `MemoryError` if there is no room for it in either.
+    """
+
+    def __init__(self, value: Value) -> None:
+        try:
+            self.reference = ray.put(value)
+        except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:
+            raise MemoryError(str(error).splitlines()[0]) from error
+        self.value: Value = ray.get(self.reference)
+
+
+def measure(jobs: list[Job], data: Stored[SearchData], classes: int, cpus: int) -> list[Probe]:
     """Train each of `jobs` for a moment on a GPU and return what it took. Raises `RuntimeError` where one cannot."""
+
+    statistics = data.value.channel_statistics()
 
     def in_a_slot(data: SearchData) -> list[Probe]:
         from study.slot import Slot
 
-        slot = Slot(data, lambda: data.validation, classes, cpus)  # measures no test images
+        slot = Slot(data, statistics, lambda: data.images, classes, cpus)  # measures no test images
         return [slot.measure(job) for job in jobs]
 
     task = ray.remote(num_cpus=cpus, num_gpus=1, max_retries=0)(in_a_slot)
     try:
-        probes: list[Probe] = ray.get(task.remote(ray.put(data)))
+        probes: list[Probe] = ray.get(task.remote(data.reference))
     except ray.exceptions.RayError as error:
         raise RuntimeError(str(error).strip().splitlines()[-1]) from error
     return probes
 
 
-def execute(engine: Engine, data: SearchData, test: Images, classes: int) -> None:
+def execute(engine: Engine, data: Stored[SearchData], test: Stored[Images], classes: int) -> None:
     """Run the study until the engine has nothing more to do or was stopped. Raises what went wrong in the driver."""
     driver = Driver(engine)
-    trainable = tune.with_parameters(Worker, data=data, test=[ray.put(test)], classes=classes)
+    trainable = tune.with_parameters(
+        Worker,
+        data=[data.reference],
+        statistics=data.value.channel_statistics(),
+        test=[test.reference],
+        classes=classes,
+    )
     engine.watchers.append(Metrics(engine))
     with tempfile.TemporaryDirectory(prefix="archstudy-") as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=Jobs(driver, len(test), test.sha256()),
+                search_alg=Jobs(driver, len(test.value), test.value.sha256()),
                 scheduler=Decisions(driver),
                 num_samples=-1,
                 max_concurrent_trials=engine.packing.slots,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 
 from data_utils.batches import Batches
 from data_utils.datasets import load
-from data_utils.splits import SearchData, split
+from data_utils.images import Images
+from data_utils.placement import Resident
+from data_utils.splits import SearchData, Subset, split
 from study.space import Space
 from study.trial import TrialData
 
@@ -32,6 +35,11 @@ def architecture(space: Space, config: dict[str, Any]) -> dict[str, Any]:
     return {p.name: config[p.name] for p in space.architecture if p.name in config}
 
 
+def batches_of(images: Images, mean: list[float], deviation: list[float]) -> Batches:
+    """Batches of all `images`, on the CPU."""
+    return Batches(Subset(images, np.arange(len(images))), Resident(images.images, CPU), mean, deviation, CPU)
+
+
 @pytest.fixture(scope="session")
 def digits() -> SearchData:
     """The digits' training and validation split."""
@@ -42,8 +50,9 @@ def digits() -> SearchData:
 def trial_data(digits: SearchData) -> TrialData:
     """256 training and 64 validation images, ready to train on."""
     mean, deviation = digits.channel_statistics()
-    parts = [part.take(np.arange(count)) for part, count in ((digits.train, 256), (digits.validation, 64))]
-    train, validation = (Batches(part, mean, deviation, CPU) for part in parts)
+    few = replace(digits, train_index=digits.train_index[:256], validation_index=digits.validation_index[:64])
+    source = Resident(digits.images.images, CPU)
+    train, validation = (Batches(part, source, mean, deviation, CPU) for part in (few.train, few.validation))
     return TrialData(train, validation, num_classes=10)
 
 

@@ -26,7 +26,7 @@ from data_utils.augmentation import (
 from data_utils.batches import Batches
 from data_utils.images import Images
 from study.spaces.training import TRAINING
-from tests.conftest import CPU
+from tests.conftest import batches_of
 
 SHAPES = ((7, 1, 8, 8), (5, 3, 32, 32), (6, 3, 8, 12), (4, 2, 9, 9))
 ANY = Augmentation("colour", 0.5, mirror=True, mix="none", mix_alpha=1.0, classes=10)
@@ -215,7 +215,7 @@ def test_the_loss_of_mixed_labels_is_the_mixed_loss() -> None:
 
 def training_batches(count: int = 64, channels: int = 3) -> Batches:
     images = pixels(count, channels, 16, 16).numpy()
-    return Batches(Images(images, np.arange(count) % 10), [0.4] * channels, [0.25] * channels, CPU)
+    return batches_of(Images(images, np.arange(count) % 10), [0.4] * channels, [0.25] * channels)
 
 
 def epoch(asked: Augmentation, channels: int = 3, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -296,7 +296,7 @@ def test_nothing_is_mirrored_where_that_changes_the_class(name: str) -> None:
 def test_black_is_padded_and_the_mean_is_painted() -> None:
     """After normalisation the mean is zero, within the rounding to uint8."""
     images = np.full((4, 3, 16, 16), 200, np.uint8)
-    batches = Batches(Images(images, np.zeros(4, np.int64)), [0.4, 0.5, 0.6], [0.25] * 3, CPU)
+    batches = batches_of(Images(images, np.zeros(4, np.int64)), [0.4, 0.5, 0.6], [0.25] * 3)
     [(basic, _)] = batches.shuffled(4, random(), replace(ANY, name="basic", strength=1.0))
     found = torch.stack([basic.amin((0, 2, 3)), basic.amax((0, 2, 3))], dim=1)
     bright = [(200 / 255 - mean) / 0.25 for mean in (0.4, 0.5, 0.6)]

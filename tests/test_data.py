@@ -11,8 +11,9 @@ import torch
 from data_utils.batches import Batches
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Images
+from data_utils.placement import Resident
 from data_utils.splits import SearchData, split, stratified
-from tests.conftest import CPU
+from tests.conftest import CPU, batches_of
 
 # Real files, if this machine has them: the folder that torchvision calls `root`.
 FILES = Path(os.environ.get("ARCHSTUDY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -68,15 +69,16 @@ def test_a_class_that_cannot_be_split_is_named() -> None:
 def test_a_search_never_sees_a_test_image() -> None:
     digits = load("digits", Path("unused"))
     data = split(digits.train, 0)
-    seen = {image.tobytes() for part in (data.train, data.validation) for image in part.images}
+    assert sorted([*data.train_index, *data.validation_index]) == list(range(len(digits.train)))
+    seen = {image.tobytes() for image in data.images.images}
     assert not any(image.tobytes() in seen for image in digits.test.images)
 
 
 def test_statistics_come_from_the_training_images_in_units_of_one() -> None:
     images = np.zeros((4, 2, 2, 2), np.uint8)
     images[:2, 0] = 255
-    part = Images(images, np.zeros(4, np.int64))
-    mean, deviation = SearchData(part, part).channel_statistics()
+    everything, training = Images(images, np.zeros(4, np.int64)), np.array([1, 2])
+    mean, deviation = SearchData(everything, training, np.array([0, 3])).channel_statistics()
     assert mean == [0.5, 0.0]
     assert deviation[0] == pytest.approx(0.5)
     assert deviation[1] > 0
@@ -85,7 +87,7 @@ def test_statistics_come_from_the_training_images_in_units_of_one() -> None:
 def numbered(count: int) -> Batches:
     """Images whose pixels and labels are their number."""
     images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, 1).repeat(4, 2).repeat(4, 3)
-    return Batches(Images(images, np.arange(count)), [0.0] * 3, [1 / 255] * 3, CPU)
+    return batches_of(Images(images, np.arange(count)), [0.0] * 3, [1 / 255] * 3)
 
 
 def test_an_epoch_gives_each_image_at_most_once_with_its_own_label() -> None:
@@ -112,7 +114,7 @@ def test_evaluation_sees_every_image_once_in_order() -> None:
 
 
 def test_normalised_training_images_have_mean_zero_and_deviation_one(digits: SearchData) -> None:
-    batches = Batches(digits.train, *digits.channel_statistics(), CPU)
+    batches = Batches(digits.train, Resident(digits.images.images, CPU), *digits.channel_statistics(), CPU)
     pixels = torch.cat([images for images, _ in batches.in_order()])
     assert pixels.mean().item() == pytest.approx(0, abs=1e-4)
     assert pixels.std().item() == pytest.approx(1, abs=1e-3)

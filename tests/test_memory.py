@@ -4,7 +4,6 @@ import gc
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -105,8 +104,8 @@ def test_an_optimizer_keeps_so_many_numbers_for_each_weight(config: dict[str, ob
 
 
 def test_a_slot_refuses_what_needs_more_than_it_has_and_trains_the_rest(digits: SearchData, tmp_path: Path) -> None:
-    few = replace(digits, train=digits.train.take(np.arange(128)), validation=digits.validation.take(np.arange(64)))
-    slot = Slot(few, lambda: few.validation, classes=10, cpus=1)
+    few = replace(digits, train_index=digits.train_index[:128], validation_index=digits.validation_index[:64])
+    slot = Slot(few, few.channel_statistics(), lambda: few.images, classes=10, cpus=1)
     assert slot.available is None  # no GPU
     slot.available = 2**20
     slot.begin(job(tmp_path, max_epochs=1))

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 import models
-from data_utils.batches import Batches
 from data_utils.images import Images
 from study import precision as rule
 from study.precision import forward, precision
 from study.spaces import SPACES
 from study.trial import Trial, TrialData
-from tests.conftest import CPU, architecture, narrow
+from tests.conftest import CPU, architecture, batches_of, narrow
 from tests.test_trial import job
 
 
@@ -57,7 +56,7 @@ def test_a_trial_computes_in_what_the_rule_says_and_learns_as_well(tmp_path: Pat
     images = generator.integers(0, 128, (512, 1, 16, 16), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
         image[0, 8 * (label // 2) : 8 * (label // 2) + 8, 8 * (label % 2) : 8 * (label % 2) + 8] += 64
-    batches = Batches(Images(images, labels), [0.3], [0.2], CPU)
+    batches = batches_of(Images(images, labels), [0.3], [0.2])
     trial = Trial(job(tmp_path, max_epochs=3, schedule="one_cycle"), TrialData(batches, batches, 4), CPU)
     rows = [trial.train_epoch() for _ in range(3)]
     assert trial.precision is (torch.bfloat16 if native else torch.float32)

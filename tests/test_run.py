@@ -122,7 +122,7 @@ def test_the_plan_names_trials_rungs_epochs_at_most_and_slots(tmp_path: Path) ->
 def test_the_plan_names_the_files_that_are_left_out(tmp_path: Path) -> None:
     engine, (screen, out) = make(tmp_path), console()
     digits = replace(load("digits", tmp_path), skipped=tuple(Skipped(f"{at}.jpg", "torn [1]") for at in range(4)))
-    show_plan(engine, digits, split(digits.train, 0), 2, None, screen)
+    show_plan(engine, digits, split(digits.train, 0), None, "", screen)
     engine.close()
     expected = f"4 files, all named in {engine.plan.folder}/study.json: 0.jpg (torn [1]), 1.jpg (torn [1]), 2.jpg (torn"
     assert expected in out.getvalue()

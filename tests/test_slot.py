@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from data_utils.splits import SearchData
@@ -21,8 +20,9 @@ BASIC: dict[str, Any] = {"augmentation": "basic", "strength": 0.1}
 @pytest.fixture
 def impatient(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> Slot:
     monkeypatch.setattr(slot, "REPORT_SECONDS", -1.0)
-    few = replace(digits, train=digits.train.take(np.arange(128)), validation=digits.validation.take(np.arange(64)))
-    return Slot(few, lambda: few.validation, classes=10, cpus=1)
+    few = replace(digits, train_index=digits.train_index[:128], validation_index=digits.validation_index[:64])
+    test = digits.images.take(few.validation_index)
+    return Slot(few, few.channel_statistics(), lambda: test, classes=10, cpus=1)
 
 
 def test_a_training_reports_when_it_is_due_and_can_be_left_for_another(impatient: Slot, tmp_path: Path) -> None:
@@ -35,11 +35,11 @@ def test_a_training_reports_when_it_is_due_and_can_be_left_for_another(impatient
 
 def test_only_images_that_may_be_mirrored_are(digits: SearchData, tmp_path: Path) -> None:
     """At this strength no image is cropped: only a mirrored one can tell an augmented training from a plain one."""
-    few = replace(digits, train=digits.train.take(np.arange(128)), validation=digits.validation.take(np.arange(64)))
+    few = replace(digits, train_index=digits.train_index[:128], validation_index=digits.validation_index[:64])
     losses = {}
     kinds: list[tuple[bool, dict[str, Any]]] = [(False, {}), (False, BASIC), (True, BASIC)]
     for mirror, config in kinds:
-        place = Slot(replace(few, mirror=mirror), lambda: few.validation, classes=10, cpus=1)
+        place = Slot(replace(few, mirror=mirror), few.channel_statistics(), lambda: few.images, classes=10, cpus=1)
         place.begin(job(tmp_path / f"{mirror}-{len(config)}", max_epochs=1, **config))
         losses[mirror, bool(config)] = place.facts()[-1]["train_loss"]
     assert losses[False, True] == losses[False, False] != losses[True, True]
