@@ -1,18 +1,21 @@
 """Data sets, splits and batches: real files where they are, exact numbers, nothing leaking between splits."""
 
 import os
+import pickle
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from data_utils import splits
 from data_utils.batches import Batches
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Images
-from data_utils.placement import Resident
-from data_utils.splits import SearchData, split, stratified
+from data_utils.placement import Resident, Streamed, as_tensor, fits, place
+from data_utils.splits import SearchData, Subset, split, stratified
 from tests.conftest import CPU, batches_of
 
 # Real files, if this machine has them: the folder that torchvision calls `root`.
@@ -118,6 +121,108 @@ def test_normalised_training_images_have_mean_zero_and_deviation_one(digits: Sea
     pixels = torch.cat([images for images, _ in batches.in_order()])
     assert pixels.mean().item() == pytest.approx(0, abs=1e-4)
     assert pixels.std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_checksums_of_the_splits_never_change_and_are_those_of_arrays_of_their_own(digits: SearchData) -> None:
+    pinned = "b7562fab86982edb68eb649ab6bb18f4059c0c90224a1f3800c95c231aa941f0"
+    assert digits.train.sha256() == digits.images.take(digits.train_index).sha256() == pinned
+    pinned = "c4c4ec7cdf7e47996307a501cc36200ec1b5c39579d8163c493d7d97f4da4700"
+    assert digits.validation.sha256() == digits.images.take(digits.validation_index).sha256() == pinned
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> SearchData:
+    """19 MiB of images in a file that is mapped to memory."""
+    pixels = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (6_000, 3, 32, 35))
+    pixels[:] = np.random.default_rng(0).integers(0, 200, (3, 32, 35), np.uint8)
+    pixels[::7] += 50
+    pixels.flush()
+    return split(Images(np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(6_000) % 10), seed=0)
+
+
+def test_checksums_and_statistics_go_through_a_file_bit_by_bit(
+    large: SearchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splits, "CHUNK_BYTES", 2**20)
+    expected = large.images.images[large.train_index]
+    tracemalloc.start()
+    mean, deviation = large.channel_statistics()
+    checksum = large.train.sha256()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A chunk, and one channel of it as 64-bit numbers. All at once would be four times the images.
+    assert peak < 5 * 2**20 < expected.nbytes / 3
+    assert checksum == Images(expected, large.train.labels).sha256()
+    assert mean == pytest.approx((expected.mean(axis=(0, 2, 3)) / 255).tolist(), abs=1e-12)
+    assert deviation == pytest.approx((expected.std(axis=(0, 2, 3)) / 255).tolist(), abs=1e-12)
+
+
+def test_images_of_a_file_are_handed_to_ray_without_a_copy(large: SearchData) -> None:
+    """Pickle gives the memory of plain arrays out of band; a memmap it would write into the pickle."""
+    buffers: list[pickle.PickleBuffer] = []
+    written = pickle.dumps(large, protocol=5, buffer_callback=buffers.append)
+    assert len(written) < 2000
+    assert sum(buffer.raw().nbytes == large.images.images.nbytes for buffer in buffers) == 1
+    again = pickle.loads(written, buffers=buffers)
+    assert np.shares_memory(again.train.images.images, again.validation.images.images)
+
+
+def test_on_the_cpu_batches_come_from_the_array_itself_which_may_be_read_only(large: SearchData) -> None:
+    array = large.images.images
+    assert not array.flags.writeable
+    assert as_tensor(array).data_ptr() == array.ctypes.data
+    [first] = Batches(large.train, Resident(array, CPU), [0.0] * 3, [1.0] * 3, CPU).pixels(torch.tensor([5, 0]), 2)
+    assert np.array_equal(first.numpy(), array[large.train_index[[5, 0]]])
+
+
+@pytest.mark.parametrize("size", [1, 16, 50, 64])
+def test_streamed_batches_are_exactly_the_resident_ones(size: int) -> None:
+    images = Images(np.random.default_rng(0).integers(0, 256, (50, 3, 9, 9), np.uint8), np.arange(50))
+    part = Subset(images, np.arange(0, 50, 2))
+    resident, streamed = (
+        Batches(part, source(images.images, CPU), [0.5, 0.4, 0.3], [0.2, 0.1, 0.3], CPU)
+        for source in (Resident, Streamed)
+    )
+    for first, second in (
+        (list(b.shuffled(size, torch.Generator().manual_seed(3))) for b in (resident, streamed)),
+        (list(b.in_order()) for b in (resident, streamed)),
+    ):
+        assert len(first) == len(second) > 0
+        for (images_1, labels_1), (images_2, labels_2) in zip(first, second, strict=True):
+            assert torch.equal(images_1, images_2)
+            assert torch.equal(labels_1, labels_2)
+
+
+def test_a_streamed_batch_is_on_its_way_while_the_one_before_it_is_used() -> None:
+    class Told(Streamed):
+        said: list[str]
+
+        def _send(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Event | None]:
+            self.said.append(f"send {index[0]}")
+            return super()._send(index)
+
+    source = Told(np.zeros((8, 1, 2, 2), np.uint8), CPU)
+    source.said = []
+    for number, _batch in enumerate(source.batches(torch.arange(8), 2)):
+        source.said.append(f"use {2 * number}")
+    assert source.said == ["send 0", "send 2", "use 0", "send 4", "use 2", "send 6", "use 4", "use 6"]
+
+
+def test_images_lie_on_a_gpu_if_they_leave_half_of_the_slots_share_to_the_network() -> None:
+    gib = 2**30
+    assert fits(12 * gib, free=24 * gib, total=24 * gib, share=1)
+    assert not fits(12 * gib + 1, free=24 * gib, total=24 * gib, share=1)
+    assert not fits(12 * gib, free=20 * gib, total=24 * gib, share=1)
+    assert fits(3 * gib, free=20 * gib, total=24 * gib, share=0.25)
+    assert not fits(4 * gib, free=20 * gib, total=24 * gib, share=0.25)
+    assert isinstance(place(np.zeros((2, 1, 2, 2), np.uint8), CPU, gpus=0), Resident)
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 1024), (32, 1024), (64, 341), (224, 27), (1000, 1)])
+def test_evaluation_takes_as_many_images_as_memory_allows(side: int, size: int) -> None:
+    images = Images(np.broadcast_to(np.uint8(1), (1100, 3, side, side)), np.zeros(1100, np.int64))
+    batches = batches_of(images, [0.0] * 3, [1.0] * 3)
+    assert len(next(iter(batches.in_order()))[1]) == size
 
 
 @pytest.mark.skipif(not (FILES / "FashionMNIST").is_dir(), reason=f"no FashionMNIST folder in {FILES}")

@@ -1,0 +1,139 @@
+"""Memory of real studies on real Ray: the images lie once on a machine, and a long study does not grow."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from analysis.events import Event, read_events
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")]
+
+STUDY = """
+import sys
+from dataclasses import replace
+import numpy as np
+from data_utils.datasets import DATASETS, load
+from data_utils.images import Images
+from study.run import main
+
+count, side = int(sys.argv[1]), int(sys.argv[2])
+
+def made(folder):
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, side, side), np.uint8)
+    train, test = Images(pixels, np.arange(count) % 10), Images(pixels[:50].copy(), np.arange(50) % 10)
+    return replace(load("digits", folder), name="made", train=train, test=test)
+
+DATASETS["made"] = made
+sys.exit(main(["--dataset", "made", "--no-report", "--final-seeds", "1", *sys.argv[3:]]))
+"""
+# A network so small that an epoch takes the time that the images take.
+SPACE = """
+from optuna.distributions import CategoricalDistribution
+from torch import nn
+from study.space import Parameter, Space
+from study.spaces.training import HE_2016, TRAINING
+
+def small(*, in_channels, num_classes, image_size, side):
+    return nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(in_channels * side**2, num_classes))
+
+SPACE = Space(
+    name="small", network="small", description="A linear layer on few pixels.",
+    architecture=(Parameter("side", CategoricalDistribution((2, 4)), "scientific"),),
+    training=TRAINING, reference={"side": 4, **HE_2016},
+)
+"""
+SIDE = 32
+IMAGE_BYTES = 3 * SIDE * SIDE
+RAY_FULL = {"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": "100000000"}  # room for 95 MiB in shared memory
+DISK_FULL = {**RAY_FULL, "RAY_local_fs_capacity_threshold": "0.001"}  # which every disk in use is beyond
+
+
+def memory(process: int, *fields: str) -> int:
+    """Bytes of a process, the sum of `fields` of smaps_rollup."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.split(":")[0] in fields)
+
+
+class Study:
+    """A study of made images in a process of its own, on a Ray of its own."""
+
+    def __init__(self, folder: Path, count: int, side: int, *flags: str, **environment: str) -> None:
+        self.folder = folder / "study"
+        command = [sys.executable, "-c", STUDY, str(count), str(side), "--runs", str(folder), "--name", "study", *flags]
+        surroundings = {**os.environ, **environment}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=surroundings)
+
+    def follow(self, look: Callable[[list[Event]], None], seconds: float = 240) -> list[Event]:
+        """Call `look` with the events so far, again and again, until the study has ended well."""
+        deadline = time.monotonic() + seconds
+        while self.process.poll() is None and time.monotonic() < deadline:
+            look(self.events())
+            time.sleep(0.1)
+        self.process.kill()
+        out, err = self.process.communicate()
+        assert self.process.returncode == 0, (out, err)
+        return self.events()
+
+    def events(self) -> list[Event]:
+        return read_events(self.folder / "events.jsonl")[0]
+
+
+def workers(events: list[Event]) -> list[int]:
+    return sorted({event["worker"] for event in events if event["event"] == "started"})
+
+
+def private_memory(folder: Path, count: int, **environment: str) -> dict[str, list[int]]:
+    """Most private memory in bytes of the driver and of each worker of a study on `count` images, once in training."""
+    folder.mkdir()
+    (folder / "small.py").write_text(SPACE)
+    flags = ["--space", str(folder / "small.py"), "--trials", "2", "--max-epochs", "3"]
+    study = Study(folder, count, SIDE, *flags, **environment)
+    most: dict[int, int] = {}
+
+    def look(events: list[Event]) -> None:
+        trained = [event["trial"] for event in events if event["event"] == "epoch"]
+        started = {event["trial"]: event["worker"] for event in events if event["event"] == "started"}
+        if len(set(trained)) < 2 or any(event["event"] == "study_closed" for event in events):
+            return
+        for process in (study.process.pid, *(started[trial] for trial in trained)):
+            try:
+                now = memory(process, "Private_Clean", "Private_Dirty")
+            except OSError:  # it has just ended
+                continue
+            most[process] = max(most.get(process, 0), now)
+
+    events = study.follow(look)
+    assert all(event["state"] in ("finished", "stopped") for event in events if event["event"] == "ended")
+    assert len(workers(events)) == 2
+    return {"driver": [most[study.process.pid]], "workers": [most[process] for process in workers(events)]}
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]:
+    """Private memory of a study on so few images that they do not count."""
+    return private_memory(tmp_path_factory.mktemp("few") / "runs", 6_000)
+
+
+@pytest.mark.parametrize("environment", [{}, RAY_FULL], ids=["in shared memory", "too many for shared memory"])
+def test_neither_workers_nor_driver_have_images_of_their_own(
+    tmp_path: Path, few: dict[str, list[int]], environment: dict[str, str]
+) -> None:
+    count = 100_000  # 293 MiB
+    many = private_memory(tmp_path / "runs", count, **environment)
+    for who in ("driver", "workers"):
+        for before, after in zip(sorted(few[who]), sorted(many[who]), strict=True):
+            assert after - before < 0.1 * count * IMAGE_BYTES, (who, few, many)
+
+
+def test_images_that_fit_nowhere_are_refused_before_a_run_folder_exists(tmp_path: Path) -> None:
+    study = Study(tmp_path, 50_000, SIDE, "--space", "mlp", **DISK_FULL)
+    _, err = study.process.communicate(timeout=120)
+    assert study.process.returncode == 2, err
+    for expected in ("The images of made take 0.1 GiB", "object store", "30 % of the memory", "Free disk space"):
+        assert expected in err.decode()
+    assert not study.folder.exists()
