@@ -214,6 +214,13 @@ class ShowJobs(tune.Callback):  # type: ignore[misc]
         key = _name(trial)
         self._board.job.options(name=key).remote(key)
 
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Empty the result, which the engine has had: Tune would keep it with statistics of each number in it."""
+        for name in set(result) - {"training_iteration"}:
+            del result[name]
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the line of a job."""
         if self._board is not None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -137,3 +138,23 @@ def test_images_that_fit_nowhere_are_refused_before_a_run_folder_exists(tmp_path
     for expected in ("The images of made take 0.1 GiB", "object store", "30 % of the memory", "Free disk space"):
         assert expected in err.decode()
     assert not study.folder.exists()
+
+
+def test_two_hundred_trials_leave_workers_and_driver_as_they_were(tmp_path: Path) -> None:
+    """Resident memory while trials 180 to 200 end, against that of trials 40 to 60."""
+    study = Study(tmp_path, 300, 8, "--space", "mlp", "--trials", "200", "--max-epochs", "2")
+    seen: dict[int, dict[str, list[int]]] = {}
+
+    def look(events: list[Event]) -> None:
+        ended = sum(event["event"] == "ended" for event in events)
+        period = "early" if 40 <= ended < 60 else "late" if 180 <= ended < 200 else None
+        if period is not None:
+            for process in (study.process.pid, *workers(events)):
+                seen.setdefault(process, {"early": [], "late": []})[period].append(memory(process, "Rss"))
+
+    study.follow(look)
+    growth = {process: mean(of["late"]) / mean(of["early"]) - 1 for process, of in seen.items()}
+    driver = growth.pop(study.process.pid)
+    assert len(growth) == 2
+    assert max(growth.values()) < 0.05, growth
+    assert driver < 0.05  # what is kept of each trial: docs/decisions.md
