@@ -7,6 +7,7 @@ from typing import Any, Final
 from torch import nn
 
 from models.alexnet import alexnet
+from models.choices import check_counts
 from models.conv import conv, dilated
 from models.densenet import densenet, densenet_simple
 from models.googlenet import googlenet
@@ -47,8 +48,10 @@ def build(
     """Return the network `name` for images (N, in_channels, *image_size); it gives logits (N, num_classes).
 
     `architecture` holds the network's own hyperparameters; each is required, so that none is left at a value that
-    nobody sees. Raises `ValueError` for an unknown name or an image too small for the network.
+    nobody sees. Raises `ValueError` for an unknown name, a value that the network has not, or an image too small for
+    it.
     """
+    check_counts(in_channels=in_channels, num_classes=num_classes)
     return _builder(name)(in_channels=in_channels, num_classes=num_classes, image_size=image_size, **architecture)
 
 

@@ -30,11 +30,13 @@ def test_the_table_lists_layers_and_totals(capsys: pytest.CaptureFixture[str]) -
     assert "Parameters: 61,706" in out
     assert "Multiply-adds for one image: 416,520" in out
     assert "training step of 4 images" in out
+    assert f"{3 * 4 * 61_706 / 1e6:.1f} MB weights, gradients and one moment each" in out
 
 
 def test_a_networks_options_input_and_classes_can_be_changed(capsys: pytest.CaptureFixture[str]) -> None:
     summary.main(["resnet", "--input", "1x8x8", "--classes", "3", "--set", "width=8", "blocks=1"])
     options = {"width": 8, "blocks": 1, "stages": 4, "stem": "3x3", "shortcut": "norm"}
+    options |= {"norm": "batch", "activation": "relu"}
     network = models.build("resnet", in_channels=1, num_classes=3, image_size=(8, 8), **options)
     assert f"Parameters: {models.count_parameters(network):,}" in capsys.readouterr().out
     changed = summary.changed(models.reference("A-densenet"), ["bottleneck=False", "compression=0.7"]).options
