@@ -1,7 +1,9 @@
 """Networks by name. One architecture per file; `MODELS` is the list; `build` makes one for a data set."""
 
 import runpy
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from torch import nn
@@ -59,6 +61,8 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     """Return the function that makes a network: one of `MODELS`, or, for FILE.py:FUNCTION, one of a file."""
     file, _, function = name.rpartition(":")
     if file.endswith(".py"):
+        if str(Path(file).parent) not in sys.path:  # a worker: the file may import its neighbours
+            sys.path.append(str(Path(file).parent))
         made: Callable[..., nn.Module] = runpy.run_path(file)[function]
         return made
     if name not in MODELS:
