@@ -10,8 +10,8 @@ The widths end at 32, that of B's residual toy. An epoch of the digits takes 5.1
 space of your own may offer 64 (README). `stages` ends at four, as in the paper: at 32 pixels a fifth has nothing left
 to halve.
 
-Norm and activation vary since plain and residual layers differ in how they bear both. Without any norm 18 layers do
-not learn at these starts, so `none` is not offered. No dropout: He et al. do without it beside batch norm.
+Norm and activation vary, no norm at all is not offered: without it plain-18 stays at chance and ResNet-18 comes to 73
+for 98 % (the digits, 20 epochs of the reference, seed 0). No dropout: He et al. do without it beside batch norm.
 """
 
 from optuna.distributions import CategoricalDistribution, IntDistribution
