@@ -1,12 +1,15 @@
 """Networks by name. One architecture per file; `MODELS` is the list; `build` makes one for a data set."""
 
 import runpy
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from torch import nn
 
 from models.alexnet import alexnet
+from models.choices import check_counts
 from models.conv import conv, dilated
 from models.densenet import densenet, densenet_simple
 from models.googlenet import googlenet
@@ -47,8 +50,10 @@ def build(
     """Return the network `name` for images (N, in_channels, *image_size); it gives logits (N, num_classes).
 
     `architecture` holds the network's own hyperparameters; each is required, so that none is left at a value that
-    nobody sees. Raises `ValueError` for an unknown name or an image too small for the network.
+    nobody sees. Raises `ValueError` for an unknown name, a value that the network has not, or an image too small for
+    it.
     """
+    check_counts(in_channels=in_channels, num_classes=num_classes)
     return _builder(name)(in_channels=in_channels, num_classes=num_classes, image_size=image_size, **architecture)
 
 
@@ -56,6 +61,8 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     """Return the function that makes a network: one of `MODELS`, or, for FILE.py:FUNCTION, one of a file."""
     file, _, function = name.rpartition(":")
     if file.endswith(".py"):
+        if str(Path(file).parent) not in sys.path:  # a worker: the file may import its neighbours
+            sys.path.append(str(Path(file).parent))
         made: Callable[..., nn.Module] = runpy.run_path(file)[function]
         return made
     if name not in MODELS:

@@ -1,15 +1,20 @@
-"""Layers that a hyperparameter chooses by name, and the starts that the sources give their weights."""
+"""Layers that a hyperparameter chooses by name, checks of its value, and the starts that the sources give weights."""
 
 import math
-from collections.abc import Callable
-from typing import Final
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeVar
 
 from torch import nn
+
+T = TypeVar("T")
+Normed = Callable[[int], list[nn.Module]]  # norm and activation for so many channels
 
 ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
     "gelu": nn.GELU,
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
 
@@ -31,6 +36,45 @@ FLAT_NORMS: Final[dict[str, Callable[[int], nn.Module]]] = {
     "layer": nn.LayerNorm,
     "none": lambda _features: nn.Identity(),
 }
+
+
+def check_choice(option: str, value: Any, valid: Collection[Any]) -> None:
+    """Refuse a value that is not one of `valid`."""
+    if value not in valid:
+        raise ValueError(f"{option} is {value!r}. Valid: {', '.join(map(str, valid))}.")
+
+
+def pick(option: str, value: Any, table: Mapping[Any, T]) -> T:
+    """Return what `table` holds for the value of a hyperparameter. Raises `ValueError` with the valid ones."""
+    check_choice(option, value, table)
+    return table[value]
+
+
+def check_counts(**counts: int) -> None:
+    """Refuse what is no whole number of at least 1."""
+    for option, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{option} is {value!r}, but must be a whole number of at least 1.")
+
+
+def check_kernel(kernel: int) -> None:
+    """Refuse an even kernel, which has no middle: its map would be half a pixel off."""
+    check_counts(kernel=kernel)
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel is {kernel}, but must be odd. Take {kernel - 1} or {kernel + 1}.")
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Return the whole numbers of a text such as "6-12-24-16"."""
+    if re.fullmatch(r"[1-9][0-9]*(-[1-9][0-9]*)*", text) is None:
+        raise ValueError(f"{option} is {text!r}, but must be whole numbers of at least 1 joined by -, such as 1-2-5.")
+    return [int(part) for part in text.split("-")]
+
+
+def normed(norm: str, activation: str) -> Normed:
+    """Return what makes the norm and the activation that follow a convolution, given its channels."""
+    make_norm, make_activation = pick("norm", norm, NORMS), pick("activation", activation, ACTIVATIONS)
+    return lambda channels: [make_norm(channels), make_activation()]
 
 
 def start_xavier(network: nn.Module) -> None:

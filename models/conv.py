@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from models.choices import ACTIVATIONS, NORMS
+from models.choices import Normed, check_counts, check_kernel, normed, numbers
 from models.sizes import Size, check_size, output_side, padding_for
 
 SMALLEST = 1
@@ -24,8 +24,11 @@ def satisfies_hybrid_rule(dilations: Sequence[int], kernel: int) -> bool:
 
     The pattern is cut into rising teeth, as of a saw. In each the dilations have no common divisor above 1, and with
     M_n = r_n and M_i = max(M_{i+1} - 2 r_i, M_{i+1} - 2 (M_{i+1} - r_i), r_i), M_2 is at most `kernel`. The rule is
-    sufficient, not necessary.
+    sufficient, not necessary. Raises `ValueError` for no layers.
     """
+    if not dilations:
+        raise ValueError("dilations are [], but must be of at least one layer, such as [1, 2, 5].")
+    check_kernel(kernel)
     return all(math.gcd(*tooth) == 1 and _second_distance(tooth) <= kernel for tooth in _teeth(dilations))
 
 
@@ -59,7 +62,9 @@ def conv(
 ) -> nn.Sequential:
     """`depth` layers of convolution-norm-activation. Shapes at 3x32x32: 32x30x30, 64x28x28, 128x26x26, classes."""
     check_size("conv", image_size, SMALLEST)
-    return _network(in_channels, num_classes, image_size, width, kernel, [1] * depth, norm, activation)
+    check_counts(width=width, depth=depth)
+    check_kernel(kernel)
+    return _network(in_channels, num_classes, image_size, width, kernel, [1] * depth, normed(norm, activation))
 
 
 def dilated(
@@ -75,11 +80,13 @@ def dilated(
     """The same with kernel 3 and a dilation for each layer, such as "1-2-5".
 
     Shapes at 3x32x32: 32x30x30, 64x26x26, 128x16x16, classes. A pattern may end in the word "grids": the spaces mark so
-    those that violate the rule.
+    those that violate the rule. A dilation as wide as its map or wider reaches nothing but padding: there the layer is
+    a 1x1 convolution, whatever the pattern.
     """
     check_size("dilated", image_size, SMALLEST)
-    pattern = [int(dilation) for dilation in dilations.removesuffix(" grids").split("-")]
-    return _network(in_channels, num_classes, image_size, width, DILATED_KERNEL, pattern, norm, activation)
+    check_counts(width=width)
+    pattern, after = numbers("dilations", dilations.removesuffix(" grids")), normed(norm, activation)
+    return _network(in_channels, num_classes, image_size, width, DILATED_KERNEL, pattern, after)
 
 
 def _network(
@@ -89,8 +96,7 @@ def _network(
     width: int,
     kernel: int,
     dilations: Sequence[int],
-    norm: str,
-    activation: str,
+    after: Normed,
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels_in = in_channels
@@ -98,8 +104,7 @@ def _network(
         channels, padding = width * 2 ** min(position, 2), padding_for(size, kernel, dilation)
         layers += [
             nn.Conv2d(channels_in, channels, kernel, padding=padding, dilation=dilation),
-            NORMS[norm](channels),
-            ACTIVATIONS[activation](),
+            *after(channels),
         ]  # (N, channels, *size)
         height, breadth = (output_side(size[axis], kernel, 1, padding[axis], dilation) for axis in (0, 1))
         channels_in, size = channels, (height, breadth)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.choices import check_choice
 from models.sizes import output_side
 
 Pair = tuple[int, int]
@@ -88,6 +89,7 @@ class Conv2d(nn.Module):
         form: str = "unfold",
     ) -> None:
         super().__init__()
+        check_choice("form", form, FORMS)
         self.stride, self.padding, self.dilation, self.form = _pair(stride), _pair(padding), _pair(dilation), form
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *_pair(kernel_size)))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
@@ -108,16 +110,17 @@ class Pool2d(nn.Module):
     """
 
     def __init__(
-        self, window: int, *, mode: Literal["max", "avg"], stride: int | None = None, padding: int = 0
+        self, window: int | Pair, *, mode: Literal["max", "avg"], stride: int | Pair | None = None, padding: int = 0
     ) -> None:
         super().__init__()
-        self.window, self.mode, self.padding = window, mode, padding
-        self.stride = window if stride is None else stride
+        check_choice("mode", mode, ("avg", "max"))
+        self.window, self.mode, self.padding = _pair(window), mode, padding
+        self.stride = self.window if stride is None else _pair(stride)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (self.padding,) * 4, value=-math.inf if self.mode == "max" else 0.0)
-        windows = x.unfold(2, self.window, self.stride).unfold(3, self.window, self.stride)  # (N, C, H', W', k, k)
-        values = windows.flatten(4)  # (N, C, H', W', k * k)
+        windows = x.unfold(2, self.window[0], self.stride[0]).unfold(3, self.window[1], self.stride[1])
+        values = windows.flatten(4)  # (N, C, H', W', kh, kw) to (N, C, H', W', kh * kw)
         return values.max(dim=4).values if self.mode == "max" else values.mean(dim=4)
 
 

@@ -7,18 +7,17 @@ follow the first one (6, 16, 120, 84 at width 6); the flattened size follows the
 without it less than half of the side would be left; D's slips in batch norm are mended (`models/layers.py`).
 """
 
+from collections.abc import Callable
+
 from torch import nn
 
-from models.choices import ACTIVATIONS, start_xavier
+from models.choices import ACTIVATIONS, check_choice, check_counts, check_kernel, pick, start_xavier
 from models.layers import BatchNorm
 from models.sizes import Size, check_size, output_side, padding_for
 
 SMALLEST = 6
 POOLS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
-
-
-def _norm(kind: str, features: int) -> list[nn.Module]:
-    return [BatchNorm(features)] if kind == "batch" else []
+NORMS_BY_HAND: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm, "none": lambda _features: nn.Identity()}
 
 
 def lenet(
@@ -39,19 +38,24 @@ def lenet(
     valid: 6x24x24, 6x12x12, 16x8x8, 16x4x4, 256, 120, 84, classes.
     """
     check_size("lenet", image_size, SMALLEST)
+    check_counts(width=width)
+    check_kernel(kernel)
+    check_choice("border", border, ("padded", "valid"))
+    make_norm, active = pick("norm", norm, NORMS_BY_HAND), pick("activation", activation, ACTIVATIONS)
+    make_pool = pick("pool", pool, POOLS)
     middle, wide, narrow = (round(width * channels / 6) for channels in (16, 120, 84))
     layers: list[nn.Module] = []
     channels_in, size, padded = in_channels, image_size, border == "padded"
     for channels in (width, middle):
         padding = (kernel // 2, kernel // 2) if padded else padding_for(size, kernel)
-        layers += [nn.Conv2d(channels_in, channels, kernel, padding=padding), *_norm(norm, channels)]
-        layers += [ACTIVATIONS[activation](), POOLS[pool](2)]  # (N, channels, *size)
+        layers += [nn.Conv2d(channels_in, channels, kernel, padding=padding), make_norm(channels)]
+        layers += [active(), make_pool(2)]  # (N, channels, *size)
         height, breadth = (output_side(size[axis], kernel, 1, padding[axis]) // 2 for axis in (0, 1))
         channels_in, size, padded = channels, (height, breadth), False
     layers.append(nn.Flatten())
     features = middle * size[0] * size[1]  # (N, features)
     for features_out in (wide, narrow):
-        layers += [nn.Linear(features, features_out), *_norm(norm, features_out), ACTIVATIONS[activation]()]
+        layers += [nn.Linear(features, features_out), make_norm(features_out), active()]
         features = features_out
     network = nn.Sequential(*layers, nn.Linear(features, num_classes))
     start_xavier(network)

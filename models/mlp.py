@@ -5,7 +5,7 @@ What differs from B, which prints no sizes: depth and width, norm, activation an
 
 from torch import nn
 
-from models.choices import ACTIVATIONS, FLAT_NORMS
+from models.choices import ACTIVATIONS, FLAT_NORMS, check_counts, pick
 from models.sizes import Size, check_size
 
 SMALLEST = 1
@@ -24,9 +24,11 @@ def mlp(
 ) -> nn.Sequential:
     """`depth` hidden layers of linear-norm-activation-dropout, `width` wide, then linear."""
     check_size("mlp", image_size, SMALLEST)
+    check_counts(width=width, depth=depth)
+    make_norm, active = pick("norm", norm, FLAT_NORMS), pick("activation", activation, ACTIVATIONS)
     features = in_channels * image_size[0] * image_size[1]
     layers: list[nn.Module] = [nn.Flatten()]  # (N, C * H * W)
     for _ in range(depth):
-        layers += [nn.Linear(features, width), FLAT_NORMS[norm](width), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        layers += [nn.Linear(features, width), make_norm(width), active(), nn.Dropout(dropout)]
         features = width  # (N, width)
     return nn.Sequential(*layers, nn.Linear(features, num_classes))

@@ -7,7 +7,7 @@ than half of the side would be left.
 
 from torch import nn
 
-from models.choices import ACTIVATIONS, NORMS
+from models.choices import ACTIVATIONS, check_counts, check_kernel, normed, pick
 from models.sizes import Size, check_size, output_side, padding_for
 
 SMALLEST = 6
@@ -18,18 +18,21 @@ def plain_cnn(
 ) -> nn.Sequential:
     """Shapes at 3x32x32: 6x28x28, 6x14x14, 16x10x10, 16x5x5, 16x5x5, 400, 120, 84, classes."""
     check_size("plain_cnn", image_size, SMALLEST)
+    check_counts(width=width)
+    check_kernel(kernel)
+    after, active = normed(norm, activation), pick("activation", activation, ACTIVATIONS)
     middle, wide, narrow = (round(width * channels / 6) for channels in (16, 120, 84))
     layers: list[nn.Module] = []
     channels_in, size = in_channels, image_size
     for channels in (width, middle):
         padding = padding_for(size, kernel)
-        layers += [nn.Conv2d(channels_in, channels, kernel, padding=padding), NORMS[norm](channels)]
-        layers += [ACTIVATIONS[activation](), nn.MaxPool2d(2)]  # (N, channels, *size)
+        layers += [nn.Conv2d(channels_in, channels, kernel, padding=padding), *after(channels)]
+        layers.append(nn.MaxPool2d(2))  # (N, channels, *size)
         height, breadth = (output_side(size[axis], kernel, 1, padding[axis]) // 2 for axis in (0, 1))
         channels_in, size = channels, (height, breadth)
-    layers += [nn.Conv2d(middle, middle, 1), NORMS[norm](middle), ACTIVATIONS[activation](), nn.Flatten()]
+    layers += [nn.Conv2d(middle, middle, 1), *after(middle), nn.Flatten()]
     features = middle * size[0] * size[1]  # (N, features)
     for features_out in (wide, narrow):
-        layers += [nn.Linear(features, features_out), ACTIVATIONS[activation]()]
+        layers += [nn.Linear(features, features_out), active()]
         features = features_out
     return nn.Sequential(*layers, nn.Linear(features, num_classes))

@@ -33,15 +33,17 @@ class Reference:
 
 CIFAR: Final = (3, 32, 32)
 IMAGENET_GREY: Final = (1, 224, 224)  # Fashion-MNIST as D resizes it
-RESNET_18: Final = {"width": 64, "stages": 4, "blocks": 2}
+RESNET_18: Final = {"width": 64, "stages": 4, "blocks": 2, "norm": "batch", "activation": "relu"}
 LENET: Final = {"width": 6, "kernel": 5, "pool": "avg", "activation": "sigmoid"}
+BARE: Final = {"norm": "none", "activation": "relu"}
+DENSE: Final = {"norm": "batch", "activation": "relu", "dropout": 0.0}
 THREE_LAYERS: Final = {"width": 32, "norm": "batch", "activation": "relu"}
 
 REFERENCES: Final[dict[str, Reference]] = {
     "A-resnet18": Reference("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10),
     "A-densenet": Reference(
         "densenet",
-        {"stem": "3x3", "growth": 12, "blocks": "6-12-24-16", "bottleneck": True, "compression": 0.5},
+        {"stem": "3x3", "growth": 12, "blocks": "6-12-24-16", "bottleneck": True, "compression": 0.5, **DENSE},
         CIFAR,
         10,
     ),
@@ -49,27 +51,25 @@ REFERENCES: Final[dict[str, Reference]] = {
     "B-conv": Reference("conv", {**THREE_LAYERS, "kernel": 3, "depth": 3}, CIFAR, 10),
     "B-dilated": Reference("dilated", {**THREE_LAYERS, "dilations": "1-2-5"}, CIFAR, 10),
     "B-residual-toy": Reference(
-        "resnet", {"width": 32, "stages": 1, "blocks": 1, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10
+        "resnet", {**RESNET_18, "width": 32, "stages": 1, "blocks": 1, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10
     ),
     "B-resnet18": Reference("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10),
     "B-plain18": Reference("plain", {**RESNET_18, "stem": "3x3"}, CIFAR, 10),
-    "B-mlp": Reference(
-        "mlp", {"width": 512, "depth": 2, "norm": "none", "activation": "relu", "dropout": 0.0}, CIFAR, 10
-    ),
-    "C-plain-cnn": Reference("plain_cnn", {"width": 6, "kernel": 5, "norm": "none", "activation": "relu"}, CIFAR, 10),
+    "B-mlp": Reference("mlp", {"width": 512, "depth": 2, **BARE, "dropout": 0.0}, CIFAR, 10),
+    "C-plain-cnn": Reference("plain_cnn", {"width": 6, "kernel": 5, **BARE}, CIFAR, 10),
     "C-resnet18": Reference("resnet", {**RESNET_18, "stem": "7x7", "shortcut": "bare"}, CIFAR, 10),
-    "C-densenet": Reference("densenet_simple", {"growth": 32, "layers": 6, "hidden": 512}, CIFAR, 10),
-    "C-se-resnet18": Reference("senet", {"width": 64, "blocks": 2, "squeeze": 16}, CIFAR, 10),
+    "C-densenet": Reference("densenet_simple", {"growth": 32, "layers": 6, "hidden": 512, **DENSE}, CIFAR, 10),
+    "C-se-resnet18": Reference("senet", {**RESNET_18, "stem": "3x3", "squeeze": 16}, CIFAR, 10),
     "D-lenet": Reference("lenet", {**LENET, "border": "padded", "norm": "none"}, (1, 28, 28), 10),
     "D-lenet-bn": Reference("lenet", {**LENET, "border": "valid", "norm": "batch"}, (1, 28, 28), 10),
-    "D-alexnet": Reference("alexnet", {"width": 96, "norm": "none", "dropout": 0.5}, IMAGENET_GREY, 10),
-    "D-vgg11": Reference("vgg", {"width": 64, "depth": 11, "norm": "none", "dropout": 0.5}, IMAGENET_GREY, 10),
-    "D-nin": Reference("nin", {"width": 96, "norm": "none", "dropout": 0.5}, IMAGENET_GREY, 10),
-    "D-googlenet": Reference("googlenet", {"stem": "7x7", "width": 64, "norm": "none"}, (1, 96, 96), 10),
+    "D-alexnet": Reference("alexnet", {"width": 96, **BARE, "dropout": 0.5}, IMAGENET_GREY, 10),
+    "D-vgg11": Reference("vgg", {"width": 64, "depth": 11, **BARE, "dropout": 0.5}, IMAGENET_GREY, 10),
+    "D-nin": Reference("nin", {"width": 96, **BARE, "dropout": 0.5}, IMAGENET_GREY, 10),
+    "D-googlenet": Reference("googlenet", {"stem": "7x7", "width": 64, **BARE, "dropout": 0.0}, (1, 96, 96), 10),
     "D-resnet18": Reference("resnet", {**RESNET_18, "stem": "7x7", "shortcut": "bare"}, IMAGENET_GREY, 10),
     "D-densenet": Reference(
         "densenet",
-        {"stem": "7x7", "growth": 32, "blocks": "4-4-4-4", "bottleneck": False, "compression": 0.5},
+        {"stem": "7x7", "growth": 32, "blocks": "4-4-4-4", "bottleneck": False, "compression": 0.5, **DENSE},
         IMAGENET_GREY,
         10,
     ),

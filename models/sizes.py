@@ -22,6 +22,11 @@ def padding_for(size: Size, kernel: int, dilation: int = 1) -> Size:
     return height, width
 
 
+def small_stride(image_size: Size) -> int:
+    """Return the first stride of a network whose printed one, 4, is too wide for the image: 2 from 48 pixels on."""
+    return 1 if min(image_size) < 48 else 2
+
+
 def map_size(layers: nn.Module, size: Size) -> Size:
     """Return (H, W) after the convolutions and pools of `layers`, which follow one another, for an input of `size`."""
     height, width = size

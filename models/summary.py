@@ -7,6 +7,10 @@ A network's name stands for its first reference; `--set` changes options of eith
 """
 
 import argparse
+import os
+import re
+import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,12 +19,15 @@ import torch
 import torchinfo
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchinfo.layer_info import LayerInfo
 
 import models
+from models.choices import pick
 from models.references import REFERENCES, Reference
 
-COLUMNS = ("output_size", "num_params", "mult_adds")
 FLOAT_BYTES = 4
+COLUMNS = 80  # of a terminal, which every line fits
+NAME, SHAPE, COUNT = 34, 17, 14  # widths in the table of layers; 80 with the spaces between
 
 
 def find(name: str) -> Reference:
@@ -62,20 +69,28 @@ def bytes_kept(reference: Reference, batch: int) -> int:
 def table(reference: Reference, batch: int) -> str:
     """Return the table of layers and the totals for one image, and what a training step of `batch` images holds."""
     network = reference.build()
-    found = torchinfo.summary(
-        network, (1, *reference.input_shape), col_names=COLUMNS, row_settings=("var_names",), depth=5, verbose=0
-    )
-    lines = str(found).splitlines()
-    end = next(index for index, line in enumerate(lines) if line.startswith("Total params"))
+    found = torchinfo.summary(network, (1, *reference.input_shape), verbose=0)
     parameters = models.count_parameters(network)
     maps, weights = bytes_kept(reference, batch), 3 * FLOAT_BYTES * parameters
     totals = (
         f"Parameters: {parameters:,}",
         f"Multiply-adds for one image: {multiply_adds(network, reference.input_shape):,}",
         f"Memory of a training step of {batch} images: {_mb(maps + weights)}",
-        f"    {_mb(maps)} kept for the backward pass, {_mb(weights)} weights, gradients and one moment each",
+        f"    {_mb(maps)} kept for the backward pass,",
+        f"    {_mb(weights)} weights, gradients and one moment each",
     )
-    return "\n".join([*lines[:end], *totals])
+    heading = f"{'layer':<{NAME}} {'output':<{SHAPE}}{'parameters':>{COUNT}}{'multiply-adds':>{COUNT}}"
+    rule = "-" * COLUMNS
+    return "\n".join([heading, rule, *map(_row, found.summary_list), rule, *totals])
+
+
+def _row(layer: LayerInfo) -> str:
+    """One line: the layer, indented by its depth, its output for one image, and counts unless it holds others."""
+    name = f"{'  ' * layer.depth}{layer.class_name} {layer.var_name if layer.depth else ''}".rstrip()
+    shape = "x".join(map(str, layer.output_size[1:]))
+    counts = (layer.num_params, layer.macs) if layer.is_leaf_layer else (0, 0)
+    shown = (f"{count:,}" if count else "-" for count in counts)
+    return f"{name[:NAME]:<{NAME}} {shape:<{SHAPE}}" + "".join(f"{count:>{COUNT}}" for count in shown)
 
 
 def _mb(count: int) -> str:
@@ -84,14 +99,15 @@ def _mb(count: int) -> str:
 
 def listing() -> str:
     """Return one line for each reference: network, input, classes, parameters, multiply-adds; then the networks."""
-    lines = [f"{'reference':<16}{'network':<17}{'input':<12}{'classes':>7}{'parameters':>14}{'multiply-adds':>16}"]
+    lines = [f"{'reference':<16}{'network':<17}{'input':<11}{'classes':>7}{'parameters':>13}{'multiply-adds':>15}"]
     for name, reference in REFERENCES.items():
         with torch.device("meta"):
             network = reference.build()
         shape = "x".join(map(str, reference.input_shape))
-        counts = f"{models.count_parameters(network):>14,}{multiply_adds(network, reference.input_shape):>16,}"
-        lines.append(f"{name:<16}{reference.network:<17}{shape:<12}{reference.classes:>7}{counts}")
-    return "\n".join([*lines, "", f"Networks: {', '.join(sorted(models.MODELS))}"])
+        counts = f"{models.count_parameters(network):>13,}{multiply_adds(network, reference.input_shape):>15,}"
+        lines.append(f"{name:<16}{reference.network:<17}{shape:<11}{reference.classes:>7}{counts}")
+    networks = textwrap.wrap(f"Networks: {', '.join(sorted(models.MODELS))}", COLUMNS)
+    return "\n".join([*lines, "", *networks])
 
 
 def changed(reference: Reference, settings: Sequence[str]) -> Reference:
@@ -101,13 +117,31 @@ def changed(reference: Reference, settings: Sequence[str]) -> Reference:
         name, _, text = setting.partition("=")
         if name not in options:
             raise ValueError(f"{reference.network} has no option {name!r}. Valid: {', '.join(options)}.")
-        kind = type(options[name])
-        options[name] = text == "True" if kind is bool else kind(text)
+        options[name] = _as(type(options[name]), name, text)
     return replace(reference, options=options)
 
 
+def _as(kind: type, option: str, text: str) -> Any:
+    """Return the value of an option from its text."""
+    if kind is bool:
+        return pick(option, text, {"False": False, "True": True})
+    try:
+        return kind(text)
+    except ValueError as error:
+        wanted = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{option} is {text!r}, but must be {wanted}.") from error
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
 def _shape(text: str) -> tuple[int, int, int]:
-    channels, height, width = (int(part) for part in text.split("x"))
+    if re.fullmatch(r"[1-9][0-9]*(x[1-9][0-9]*){2}", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no shape; give channels, height and width, such as 3x32x32")
+    channels, height, width = map(int, text.split("x"))
     return channels, height, width
 
 
@@ -116,8 +150,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m models.summary", description="The layers of a network as a table.")
     made.add_argument("name", nargs="?", metavar="NAME", help="a network or a reference; --list shows them")
     made.add_argument("--input", type=_shape, metavar="CxHxW", help="shape of an image (default: the reference's)")
-    made.add_argument("--classes", type=int, help="number of classes (default: the reference's)")
-    made.add_argument("--batch", type=int, default=32, help="images in a training step (default 32)")
+    made.add_argument("--classes", type=_count, help="number of classes (default: the reference's)")
+    made.add_argument("--batch", type=_count, default=32, help="images in a training step (default 32)")
     made.add_argument("--set", nargs="+", default=[], metavar="OPTION=VALUE", help="options of the network")
     made.add_argument("--list", action="store_true", help="networks and references with their totals")
     return made
@@ -127,19 +161,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, or the list."""
     command = parser()
     asked = command.parse_args(arguments)
-    if asked.list:
-        print(listing())
-        return
-    if asked.name is None:
+    if asked.name is None and not asked.list:
         command.error("give a network or a reference, or --list")
     try:
-        reference = changed(find(asked.name), asked.set)
-        reference = replace(
-            reference, input_shape=asked.input or reference.input_shape, classes=asked.classes or reference.classes
-        )
-        print(table(reference, asked.batch))
+        print(listing() if asked.list else _asked_table(asked), flush=True)
     except ValueError as error:
         command.error(str(error))
+    except BrokenPipeError:  # whoever reads, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _asked_table(asked: argparse.Namespace) -> str:
+    reference = changed(find(asked.name), asked.set)
+    shape, classes = asked.input or reference.input_shape, asked.classes or reference.classes
+    return table(replace(reference, input_shape=shape, classes=classes), asked.batch)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 Source: Simonyan & Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, 2015 (arXiv
 1409.1556), configurations A, B, D. Width 64, depth 11 without norm has 128,806,154 parameters for 1x224x224 and 10
 classes. What differs from D: all widths follow the first one; the flattened size follows the image, 1x1 at 32x32; an
-odd side is rounded up in a pool, so that images below 32 pixels pass; batch norm if wanted.
+odd side is rounded up in a pool, so that images below 32 pixels pass; batch norm or another activation if wanted.
 """
 
 from torch import nn
 
-from models.choices import NORMS, start_xavier
+from models.choices import ACTIVATIONS, Normed, check_counts, normed, pick, start_xavier
 from models.sizes import Size, check_size, map_size
 
 SMALLEST = 1
@@ -18,7 +18,15 @@ WIDTHS = (1, 2, 4, 8, 8)
 
 
 def vgg(
-    *, in_channels: int, num_classes: int, image_size: Size, width: int, depth: int, norm: str, dropout: float
+    *,
+    in_channels: int,
+    num_classes: int,
+    image_size: Size,
+    width: int,
+    depth: int,
+    norm: str,
+    activation: str,
+    dropout: float,
 ) -> nn.Sequential:
     """VGG with `depth` layers, `width` channels in its first block and 64 times as many in its linear layers.
 
@@ -26,12 +34,12 @@ def vgg(
     4096, 4096, classes.
     """
     check_size("vgg", image_size, SMALLEST)
-    if depth not in DEPTHS:
-        raise ValueError(f"VGG has no form of {depth} layers. Valid: {', '.join(map(str, DEPTHS))}.")
+    check_counts(width=width)
+    after, active = normed(norm, activation), pick("activation", activation, ACTIVATIONS)
     blocks: list[nn.Module] = []
     channels_in = in_channels
-    for convolutions, factor in zip(DEPTHS[depth], WIDTHS, strict=True):
-        blocks.append(_block(channels_in, factor * width, convolutions, norm))
+    for convolutions, factor in zip(pick("depth", depth, DEPTHS), WIDTHS, strict=True):
+        blocks.append(_block(channels_in, factor * width, convolutions, after))
         channels_in = factor * width
     features = nn.Sequential(*blocks)
     height, breadth = map_size(features, image_size)
@@ -39,18 +47,18 @@ def vgg(
     network = nn.Sequential(
         features,
         nn.Flatten(),
-        *(nn.Linear(channels_in * height * breadth, wide), nn.ReLU(), nn.Dropout(dropout)),
-        *(nn.Linear(wide, wide), nn.ReLU(), nn.Dropout(dropout)),
+        *(nn.Linear(channels_in * height * breadth, wide), active(), nn.Dropout(dropout)),
+        *(nn.Linear(wide, wide), active(), nn.Dropout(dropout)),
         nn.Linear(wide, num_classes),
     )
     start_xavier(network)
     return network
 
 
-def _block(in_channels: int, channels: int, convolutions: int, norm: str) -> nn.Sequential:
-    """conv3x3-norm-ReLU several times, then pool: (N, C, H, W) to (N, channels, H/2, W/2)."""
+def _block(in_channels: int, channels: int, convolutions: int, after: Normed) -> nn.Sequential:
+    """conv3x3-norm-activation several times, then pool: (N, C, H, W) to (N, channels, H/2, W/2)."""
     layers: list[nn.Module] = []
     for position in range(convolutions):
         layers.append(nn.Conv2d(in_channels if position == 0 else channels, channels, 3, padding=1))
-        layers += [NORMS[norm](channels), nn.ReLU()]
+        layers += after(channels)
     return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))

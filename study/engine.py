@@ -133,12 +133,20 @@ class Engine:
         """How the study ends, as `study_closed` says it."""
         if self.stopped:
             return self.stopped
+        if self.failed_spaces:
+            return "failed"
         trials = self.state.of_kind("trial")
         if self._space_in_turn() is not None or any(not run.ended for run in trials):
             return "time budget"
         winners_now = {trial for chosen in self.state.chosen.values() for trial in chosen}
         finals = [run for run in self.state.of_kind("final") if run.trial in winners_now]
         return "finished" if any(run.tested is not None for run in finals) else "failed"
+
+    @property
+    def failed_spaces(self) -> list[str]:
+        """Spaces all of whose trials failed: they were not compared."""
+        runs = {space: self.state.of_kind("trial", space) for space in self._spaces}
+        return [space for space, trials in runs.items() if trials and all(run.state == "failed" for run in trials)]
 
     def _space_in_turn(self) -> str | None:
         """The space with the fewest trials, in the order given, while it has fewer than its share."""

@@ -97,8 +97,21 @@ def _prepare(plan: Plan, console: Console) -> Study:
     if len(by_name) < len(spaces):
         raise PlanError(f"Two of the spaces {', '.join(plan.spaces)} have the same name. Rename one in its file.")
     planning.check_images(spaces, dataset)
+    _check_own_networks(spaces, dataset)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
     return Study(plan, by_name, dataset, data)
+
+
+def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:
+    own = [space for space in spaces if space.file is not None]
+    if not own:
+        return
+    from study import own_network  # imports torch, as files of networks do too
+
+    for space in own:
+        problem = own_network.problem(space, dataset.image_shape, len(dataset.classes))
+        if problem is not None:
+            raise PlanError(f"The network of {space.name} cannot be trained: {problem}. Mend {space.file}.")
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:

@@ -221,7 +221,8 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
 
     tables, plan = read(engine.plan.folder), engine.plan
     if engine.outcome == "failed":
-        why = engine.repeated_failure or "no final run reached the test split"
+        none = f"every trial of {', '.join(engine.failed_spaces)} failed; trial.log in their folders says why"
+        why = engine.repeated_failure or (none if engine.failed_spaces else "no final run reached the test split")
         console.print(f"The study failed: {why}", markup=False, soft_wrap=True)
     rows: dict[str, str] = {}
     for finding in findings(tables):

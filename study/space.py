@@ -6,6 +6,7 @@ the space and the line that uses a hyperparameter names it.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,8 @@ class Space:
         return {**content, "file": str(self.file) if self.file else None, "sha256": checksum}
 
     def _problems(self) -> Iterator[str]:
+        if re.fullmatch(r"\w[\w-]*", self.name) is None:  # trials, and so folders, are named by it
+            yield "its name may have letters, digits, _ and, after the first character, - only. Rename it"
         names = [parameter.name for parameter in self.parameters]
         yield from (f"two hyperparameters are called {name!r}" for name in names if names.count(name) > 1)
         for position, parameter in enumerate(self.parameters):

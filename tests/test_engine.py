@@ -276,6 +276,19 @@ def test_a_study_whose_trials_all_failed_has_failed(tmp_path: Path) -> None:
     engine.close()
 
 
+def test_a_study_with_a_space_whose_trials_all_failed_has_failed_and_says_which(tmp_path: Path) -> None:
+    engine = make(tmp_path, ("resnet", "plain"), trials=2, final_seeds=1)
+    for job in jobs(engine):
+        if isinstance(job, Job) and job.key.startswith("plain"):
+            engine.report(job.key, [{"event": "ended", "state": "failed", "error": "E: x"}])
+        else:
+            work(engine, job)
+    assert engine.failed_spaces == ["plain"]
+    assert [run.tested for run in engine.state.of_kind("final")] == [0.5]  # the other space is done all the same
+    assert engine.outcome == "failed"
+    engine.close()
+
+
 def test_time_that_is_up_cuts_the_search_short_and_the_final_runs_still_come(tmp_path: Path) -> None:
     now = [0.0]
     plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=1, runs=tmp_path, name="s")

@@ -90,6 +90,14 @@ def test_pools_give_the_worked_numbers() -> None:
     x = grid(1, 1, 3, 3)
     assert Pool2d(2, mode="max", stride=1)(x)[0, 0].tolist() == [[4, 5], [7, 8]]
     assert Pool2d(2, mode="avg", stride=1)(x)[0, 0].tolist() == [[2, 3], [5, 6]]
+    assert Pool2d((3, 1), mode="avg")(x)[0, 0].tolist() == [[3, 4, 5]]
+
+
+def test_an_unknown_form_or_mode_is_answered_with_the_valid_ones() -> None:
+    with pytest.raises(ValueError, match=r"form is 'fft'\. Valid: loop, torch, unfold"):
+        Conv2d(1, 1, 3, form="fft")
+    with pytest.raises(ValueError, match=r"mode is 'median'\. Valid: avg, max"):
+        Pool2d(2, mode="median")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("inputs", ["distinct", "ties"])

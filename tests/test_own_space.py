@@ -3,12 +3,15 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import analysis
 import models
+from study import run
 from study.spaces import SPACES, find
 
 README = Path(__file__).parents[1] / "README.md"
@@ -57,6 +60,55 @@ def test_a_file_that_is_no_space_says_why(tmp_path: Path, text: str, message: st
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         find(str(path))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("channels, dropout)", "channels, dropout_rate)", "TypeError: .*dropout"),
+        ("nn.Dropout(dropout)", "nn.Dropout(share)", "NameError: name 'share' is not defined"),
+        ("nn.Linear(2 * channels,", "nn.Linear(3 * channels,", "RuntimeError: .*2x32 and 48x10"),
+        ("num_classes)),\n    )", "3)),\n    )", r"must give logits \(2, 10\) for two images, but gives \(2, 3\)"),
+        ("nn.Flatten(), ", "", r"RuntimeError: .*"),
+        ("    return nn.Sequential(", "    return lambda images: None and (", "AttributeError: .*'train'"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_refused_before_anything_starts(
+    example: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, message: str
+) -> None:
+    assert before in example.read_text()
+    example.write_text(example.read_text().replace(before, after))
+    assert run.main(["--space", str(example), "plain", f"--runs={example.parent / 'runs'}"]) == 2
+    refused = capsys.readouterr().err
+    assert re.search(f"The network of two_layers cannot be trained: .*{message}.* Mend {example}", refused)
+    assert "images 1x8x8 and 10 classes" in refused
+    assert not (example.parent / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["my/net", "../net", "my net", "-net", "", "net.py"])
+def test_a_name_that_cannot_name_folders_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="may have letters, digits, _"):
+        replace(SPACES["resnet"], name=name)
+    assert replace(SPACES["resnet"], name="Netz_2-ä").name == "Netz_2-ä"
+
+
+def test_a_file_may_import_its_neighbours_also_where_the_network_is_built(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "neighbour_of_space.py").write_text("from torch import nn\n")
+    example.write_text(example.read_text().replace("from torch import nn", "from neighbour_of_space import nn"))
+    shape: dict[str, Any] = {"in_channels": 1, "num_classes": 2, "image_size": (8, 8)}
+    steps = (
+        lambda: find(str(example)),
+        lambda: models.build(f"{example}:two_layers", **shape, channels=2, dropout=0.0),  # in a worker, by itself
+    )
+    for step in steps:
+        monkeypatch.delitem(sys.modules, "neighbour_of_space", raising=False)
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        before = [*sys.path]
+        step()
+        assert sys.path == [*before, str(tmp_path)]  # at the end, where it hides no module of Python
+        monkeypatch.undo()
 
 
 def test_other_ranges_for_a_network_of_the_package_need_no_network_in_the_file(tmp_path: Path) -> None:

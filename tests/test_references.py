@@ -6,13 +6,12 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.googlenet import Inception as TorchvisionInception
 
 import models
+from models.choices import normed
 from models.conv import satisfies_hybrid_rule
 from models.googlenet import Inception
-from models.senet import SqueezeBlock
 
 # Printed by the sources, except those marked "ours": the sources print no number, ours pins the network.
 PARAMETERS = {
@@ -116,6 +115,64 @@ def test_the_layers_of_c_have_the_parameters_that_it_lists() -> None:
     assert {36928, 73856, 147584, 295168, 590080, 1180160, 2359808} <= set(found)
 
 
+RESNET_18 = {"width": 64, "stages": 4, "blocks": 2, "norm": "batch", "activation": "relu"}
+LENET = {"width": 6, "kernel": 5, "pool": "avg", "activation": "sigmoid"}
+BATCH = {"norm": "batch", "activation": "relu"}
+BARE = {"norm": "none", "activation": "relu"}
+DENSE = {**BATCH, "compression": 0.5, "dropout": 0.0}
+# Network, options, image and classes of every reference, written a second time: a slip in one of the two is seen.
+LISTED: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
+    "A-resnet18": ("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, (3, 32, 32), 10),
+    "A-densenet": (
+        "densenet",
+        {**DENSE, "stem": "3x3", "growth": 12, "blocks": "6-12-24-16", "bottleneck": True},
+        (3, 32, 32),
+        10,
+    ),
+    "B-handwritten": ("handwritten", {"width": 32, "kernel": 3}, (3, 32, 32), 10),
+    "B-conv": ("conv", {**BATCH, "width": 32, "kernel": 3, "depth": 3}, (3, 32, 32), 10),
+    "B-dilated": ("dilated", {**BATCH, "width": 32, "dilations": "1-2-5"}, (3, 32, 32), 10),
+    "B-residual-toy": (
+        "resnet",
+        {**BATCH, "width": 32, "stages": 1, "blocks": 1, "stem": "3x3", "shortcut": "norm"},
+        (3, 32, 32),
+        10,
+    ),
+    "B-resnet18": ("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, (3, 32, 32), 10),
+    "B-plain18": ("plain", {**RESNET_18, "stem": "3x3"}, (3, 32, 32), 10),
+    "B-mlp": ("mlp", {**BARE, "width": 512, "depth": 2, "dropout": 0.0}, (3, 32, 32), 10),
+    "C-plain-cnn": ("plain_cnn", {**BARE, "width": 6, "kernel": 5}, (3, 32, 32), 10),
+    "C-resnet18": ("resnet", {**RESNET_18, "stem": "7x7", "shortcut": "bare"}, (3, 32, 32), 10),
+    "C-densenet": (
+        "densenet_simple",
+        {**BATCH, "growth": 32, "layers": 6, "hidden": 512, "dropout": 0.0},
+        (3, 32, 32),
+        10,
+    ),
+    "C-se-resnet18": ("senet", {**RESNET_18, "stem": "3x3", "squeeze": 16}, (3, 32, 32), 10),
+    "D-lenet": ("lenet", {**LENET, "border": "padded", "norm": "none"}, (1, 28, 28), 10),
+    "D-lenet-bn": ("lenet", {**LENET, "border": "valid", "norm": "batch"}, (1, 28, 28), 10),
+    "D-alexnet": ("alexnet", {**BARE, "width": 96, "dropout": 0.5}, (1, 224, 224), 10),
+    "D-vgg11": ("vgg", {**BARE, "width": 64, "depth": 11, "dropout": 0.5}, (1, 224, 224), 10),
+    "D-nin": ("nin", {**BARE, "width": 96, "dropout": 0.5}, (1, 224, 224), 10),
+    "D-googlenet": ("googlenet", {**BARE, "stem": "7x7", "width": 64, "dropout": 0.0}, (1, 96, 96), 10),
+    "D-resnet18": ("resnet", {**RESNET_18, "stem": "7x7", "shortcut": "bare"}, (1, 224, 224), 10),
+    "D-densenet": (
+        "densenet",
+        {**DENSE, "stem": "7x7", "growth": 32, "blocks": "4-4-4-4", "bottleneck": False},
+        (1, 224, 224),
+        10,
+    ),
+    "E-resnet18": ("resnet", {**RESNET_18, "stem": "3x3-valid", "shortcut": "bare"}, (3, 32, 32), 100),
+}
+
+
+@pytest.mark.parametrize("name", models.REFERENCES)
+def test_a_reference_is_the_one_of_its_source(name: str) -> None:
+    found = models.REFERENCES[name]
+    assert (found.network, dict(found.options), found.input_shape, found.classes) == LISTED[name]
+
+
 def test_an_unknown_reference_answers_with_the_valid_ones() -> None:
     with pytest.raises(ValueError, match=r"'D-lenett'.*A-resnet18, .*E-resnet18"):
         models.reference("D-lenett")
@@ -147,6 +204,7 @@ def test_resnet_18_answers_as_torchvisions() -> None:
 
 def test_densenet_with_bottlenecks_answers_as_torchvisions() -> None:
     options: dict[str, Any] = {"growth": 8, "blocks": "2-3-2", "bottleneck": True, "compression": 0.5, "stem": "7x7"}
+    options |= {"norm": "batch", "activation": "relu", "dropout": 0.0}
     ours = models.build("densenet", in_channels=3, num_classes=10, image_size=(64, 64), **options)
     theirs = torchvision.models.DenseNet(8, (2, 3, 2), num_init_features=16, num_classes=10)
     assert_same_answers(ours, theirs, 3, 64)
@@ -154,7 +212,7 @@ def test_densenet_with_bottlenecks_answers_as_torchvisions() -> None:
 
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_the_convolutions_of_vgg_answer_as_torchvisions(norm: str) -> None:
-    options: dict[str, Any] = {"width": 8, "depth": 16, "norm": norm, "dropout": 0.5}
+    options: dict[str, Any] = {"width": 8, "depth": 16, "norm": norm, "activation": "relu", "dropout": 0.5}
     network = models.build("vgg", in_channels=3, num_classes=10, image_size=(64, 64), **options)
     ours = network.get_submodule("0")
     widths = [8, 8, "M", 16, 16, "M", 32, 32, 32, "M", 64, 64, 64, "M", 64, 64, 64, "M"]
@@ -169,37 +227,7 @@ def test_an_inception_block_answers_as_torchvisions() -> None:
 
     branches = (4, 6, 8, 2, 5, 3)
     theirs = TorchvisionInception(7, *branches, conv_block=convolution)
-    assert_same_answers(Inception(7, branches, "none"), theirs, 7, 9)
-
-
-def test_alexnet_computes_what_the_source_lists() -> None:
-    torch.manual_seed(0)
-    options: dict[str, Any] = {"width": 12, "norm": "none", "dropout": 0.5}
-    network = models.build("alexnet", in_channels=1, num_classes=10, image_size=(67, 67), **options).eval()
-    weights = iter(network.parameters())
-    x = torch.randn(2, 1, 67, 67)
-    y = F.max_pool2d(F.conv2d(x, next(weights), next(weights), stride=4).relu(), 3, 2)
-    y = F.max_pool2d(F.conv2d(y, next(weights), next(weights), padding=2).relu(), 3, 2)
-    for _ in range(3):
-        y = F.conv2d(y, next(weights), next(weights), padding=1).relu()
-    y = F.max_pool2d(y, 3, 2).flatten(1)
-    for _ in range(2):
-        y = F.linear(y, next(weights), next(weights)).relu()
-    torch.testing.assert_close(network(x), F.linear(y, next(weights), next(weights)))
-
-
-def test_a_squeeze_block_computes_what_c_lists() -> None:
-    torch.manual_seed(0)
-    block, x = SqueezeBlock(4, 8, 2, squeeze=4).eval(), torch.randn(2, 4, 6, 6)
-    assert block.shortcut is not None
-    first = block.bn1(x).relu()
-    y = F.conv2d(first, block.conv1.weight, stride=2, padding=1)
-    y = F.conv2d(block.bn2(y).relu(), block.conv2.weight, padding=1)
-    one, two = block.weigh[1], block.weigh[3]
-    weights = one(y.mean(dim=(2, 3), keepdim=True)).relu()  # (2, 2, 1, 1)
-    assert weights.shape == (2, 2, 1, 1)
-    expected = y * torch.sigmoid(two(weights)) + F.conv2d(first, block.shortcut.weight, stride=2)
-    torch.testing.assert_close(block(x), expected)
+    assert_same_answers(Inception(7, branches, normed("none", "relu")), theirs, 7, 9)
 
 
 RULE = [
@@ -212,6 +240,7 @@ RULE = [
     ([1, 3, 9], 3, True),  # M_2 = 3
     ([1, 2, 5, 1, 2, 5], 3, True),  # two teeth of a saw
     ([5, 1], 3, False),  # a tooth of 5 alone
+    ([1, 2, 2], 3, True),  # one tooth: it does not fall
     ([1], 3, True),
     ([2], 3, False),
 ]
@@ -243,3 +272,8 @@ def test_a_tooth_from_1_that_obeys_the_rule_leaves_no_pixel_out(kernel: int) -> 
 
 def test_the_offered_example_that_breaks_the_rule_does_leave_pixels_out() -> None:
     assert 1 not in seen([2, 4, 6], 3)
+
+
+def test_a_pattern_without_layers_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be of at least one layer"):
+        satisfies_hybrid_rule([], 3)

@@ -10,9 +10,10 @@ from rich.console import Console
 from data_utils.datasets import load
 from data_utils.images import Skipped
 from data_utils.splits import split
+from study.job import Job
 from study.progress import Loading, Progress, duration, show_end, show_plan
 from study.run import main, parser
-from tests.test_engine import SHORT, finish, jobs, make, take, with_slots
+from tests.test_engine import SHORT, finish, jobs, make, take, with_slots, work
 
 FLAGS = [
     "--help",
@@ -190,3 +191,18 @@ def test_the_end_says_what_it_cost_and_how_to_go_on(tmp_path: Path) -> None:
     for expected in ("95 % t interval", "saved by stopping", str(tmp_path / "report.html"), "--dataset cifar10"):
         assert expected in out.getvalue()
     assert f"--resume {engine.plan.folder} --trials 12" in out.getvalue()
+
+
+def test_the_end_says_whose_trials_all_failed(tmp_path: Path) -> None:
+    from tests.sample_run import SampleRun
+
+    engine, (screen, out) = make(tmp_path, ("resnet", "plain"), trials=2, final_seeds=1), console()
+    for job in jobs(engine):
+        if isinstance(job, Job) and job.key.startswith("plain"):
+            engine.report(job.key, [{"event": "ended", "state": "failed", "error": f"E: {job.key}"}])
+        else:
+            work(engine, job)
+    engine.close()
+    SampleRun(spaces=("resnet", "plain")).write(engine.plan.folder)
+    show_end(engine, None, screen)
+    assert "The study failed: every trial of plain failed; trial.log in their folders says why" in out.getvalue()

@@ -1,10 +1,15 @@
 """Spaces as data: every one is sound, can be stored, and every hyperparameter is used by the trial."""
 
 import json
+import re
+from typing import Any
 
 import pytest
+import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution
+from torch import nn
 
+import models
 from analysis.tables import TRIAL_COLUMNS
 from models.conv import DILATED_KERNEL, satisfies_hybrid_rule
 from study.config import Config
@@ -29,12 +34,105 @@ def test_the_reference_lies_inside_every_numeric_range_and_not_on_its_edge(name:
             assert off or parameter["low"] < value < parameter["high"], parameter["name"]
 
 
+# Reasons why a reference stands at the end of an ordered range.
+AT_THE_END = {
+    "stages": "four, as in the paper: a fifth would find nothing left to halve at 32 pixels",
+    "kernel": "3 is the smallest kernel that sees a neighbour",
+    "depth": "11 layers are the shallowest VGG",
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_reference_is_no_end_of_an_ordered_list_of_choices_without_a_reason(name: str) -> None:
+    for parameter in SPACES[name].parameters:
+        if not isinstance(parameter.distribution, CategoricalDistribution):
+            continue
+        choices: tuple[Any, ...] = parameter.distribution.choices
+        if parameter.name in SPACES[name].reference and all(type(choice) in (int, float) for choice in choices):
+            assert list(choices) == sorted(choices)
+            at_end = SPACES[name].reference[parameter.name] in (choices[0], choices[-1])
+            assert not at_end or parameter.name in AT_THE_END, parameter.name
+
+
+HE_2016 = {
+    **{"optimizer": "sgd", "sgd_lr": 0.1, "momentum_form": "classical", "momentum": 0.9},
+    **{"decay": "weights", "weight_decay": 1e-4, "batch_size": 128, "schedule": "step"},
+}
+RESNET = {"stem": "3x3", "width": 16, "stages": 4, "blocks": 2, "norm": "batch", "activation": "relu"}
+BARE = {"norm": "none", "activation": "relu"}
+BATCH = {"norm": "batch", "activation": "relu"}
+DENSE = {**BATCH, "dropout": 0.0}
+
+
+def sgd(lr: float, batch_size: int) -> dict[str, object]:
+    return {"optimizer": "sgd", "sgd_lr": lr, "batch_size": batch_size}
+
+
+def adam(lr: float, batch_size: int) -> dict[str, object]:
+    return {"optimizer": "adam", "adam_lr": lr, "batch_size": batch_size}
+
+
+# Reference settings, written a second time, without what leaves the training as it is.
+NOTHING = {
+    **{"momentum_form": "none", "decay": "none", "schedule": "constant", "warm_up": 0.0, "label_smoothing": 0.0},
+    **{"augmentation": "none", "mix": "none"},
+}
+LISTED: dict[str, dict[str, object]] = {
+    "mlp": {**BARE, "width": 512, "depth": 2, "dropout": 0.0, **adam(1e-3, 512)},
+    "handwritten": {"width": 32, "kernel": 3, **HE_2016, "sgd_lr": 0.3, "batch_size": 64},
+    "conv": {**BATCH, "width": 32, "depth": 3, "kernel": 3, **adam(1e-3, 512)},
+    "dilated": {**BATCH, "width": 32, "dilations": "1-2-5", **adam(1e-3, 512)},
+    "lenet": {
+        **{"width": 6, "kernel": 5, "border": "padded", "pool": "avg", "norm": "none", "activation": "sigmoid"},
+        **sgd(0.9, 256),
+    },
+    "plain_cnn": {**BARE, "width": 6, "kernel": 5, **adam(1e-3, 64)},
+    "alexnet": {**BARE, "width": 24, "dropout": 0.5, **sgd(0.01, 128)},
+    "vgg": {**BARE, "width": 16, "depth": 11, "dropout": 0.5, **sgd(0.05, 128)},
+    "nin": {**BARE, "width": 24, "dropout": 0.5, **sgd(0.1, 128)},
+    "googlenet": {**BARE, "stem": "7x7", "width": 16, "dropout": 0.0, **sgd(0.1, 128)},
+    "plain": {**RESNET, **HE_2016},
+    "resnet": {**RESNET, "shortcut": "norm", **HE_2016},
+    "senet": {**RESNET, "squeeze": 16, **HE_2016},
+    "densenet": {
+        **{**DENSE, "stem": "3x3", "growth": 12, "blocks": "4-4-4-4", "bottleneck": True, "compression": 0.5},
+        **sgd(0.1, 256),
+    },
+    "densenet_simple": {**DENSE, "growth": 32, "layers": 6, "hidden": 512, **HE_2016, "sgd_lr": 0.01},
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_reference_setting_is_that_of_its_source(name: str) -> None:
+    reference = SPACES[name].reference
+    assert {key: value for key, value in reference.items() if NOTHING.get(key, object) != value} == LISTED[name]
+
+
 def test_exactly_the_patterns_that_leave_pixels_out_say_so() -> None:
     marked = {pattern: pattern.endswith(" grids") for pattern in DILATIONS}
     for pattern, grids in marked.items():
         dilations = [int(part) for part in pattern.removesuffix(" grids").split("-")]
         assert satisfies_hybrid_rule(dilations, DILATED_KERNEL) != grids, pattern
     assert set(marked.values()) == {False, True}
+
+
+def sees_padding_alone(pattern: str, side: int) -> bool:
+    """Whether a layer of the pattern has no pixel under its outer weights, on square images."""
+    options = {"width": 2, "dilations": pattern, "norm": "none", "activation": "relu"}
+    with torch.device("meta"):
+        network = models.build("dilated", in_channels=1, num_classes=2, image_size=(side, side), **options)
+        x, alone = torch.empty(1, 1, side, side), False
+        for layer in network.children():
+            alone |= isinstance(layer, nn.Conv2d) and layer.dilation[0] >= x.shape[2]
+            x = layer(x)
+    return alone
+
+
+def test_the_description_says_from_which_size_on_every_dilation_sees_pixels() -> None:
+    found = re.search(r"below (\d+) pixels", SPACES["dilated"].description)
+    assert found is not None
+    alone = [side for side in range(8, 65) if any(sees_padding_alone(pattern, side) for pattern in DILATIONS)]
+    assert max(alone) + 1 == int(found[1])
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -1,6 +1,7 @@
 """The spaces by name. One file per family; `SPACES` is the list."""
 
 import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -27,14 +28,16 @@ SPACES: Final[dict[str, Space]] = {
 def find(name: str) -> Space:
     """Return the space called `name`, or the one that the Python file `name` defines as SPACE.
 
-    The file is run: it is code. If it has a function with the name of its space's network, that makes the network.
-    Raises `ValueError` for an unknown name or a file that defines no space.
+    The file is run: it is code, and may import its neighbours. If it has a function with the name of its space's
+    network, that makes the network. Raises `ValueError` for an unknown name or a file that defines no space.
     """
     if not name.endswith(".py"):
         if name not in SPACES:
             raise ValueError(f"Unknown space {name!r}. Valid: {', '.join(sorted(SPACES))}.")
         return SPACES[name]
     file = Path(name).absolute()
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))  # at the end: a neighbour called like a module of Python hides nothing
     try:
         defined = runpy.run_path(str(file))
     except Exception as error:

@@ -1,7 +1,8 @@
 """LeNet, and the plain CNN of source C.
 
 Reference settings: `lenet` is D's, SGD 0.9 with batch 256. `plain_cnn` is C's network; C prints no training, so Adam
-1e-3 with batch 128 is taken: without batch norm the training of He et al. 2016 may well diverge.
+1e-3, as B takes it, with batch 64: 88 and 90 % on the digits after 20 epochs, where He et al. 2016 came to 40 and
+56 % and batch 128 to 81 and 78 % (two cores, 2026-11-22, seeds 0 and 1).
 """
 
 from optuna.distributions import CategoricalDistribution
@@ -48,6 +49,6 @@ PLAIN_CNN = Space(
         Parameter("activation", CategoricalDistribution(("relu", "gelu", "tanh")), "scientific"),
     ),
     training=TRAINING,
-    reference={"width": 6, "kernel": 5, "norm": "none", "activation": "relu", **plain_adam(1e-3, 128)},
+    reference={"width": 6, "kernel": 5, "norm": "none", "activation": "relu", **plain_adam(1e-3, 64)},
     smallest_image=6,
 )

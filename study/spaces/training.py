@@ -31,7 +31,7 @@ TRAINING: Final = (
     Parameter("adamw_lr", FloatDistribution(1e-4, 3e-2, log=True), "nuisance", {"optimizer": ("adamw",)}),
     Parameter("decay", CategoricalDistribution(("none", "weights")), "nuisance"),
     Parameter("weight_decay", FloatDistribution(1e-5, 1e-1, log=True), "nuisance", {"decay": ("weights",)}),
-    Parameter("batch_size", CategoricalDistribution((32, 64, 128, 256, 512)), "nuisance"),
+    Parameter("batch_size", CategoricalDistribution((32, 64, 128, 256, 512, 1024)), "nuisance"),
     Parameter("schedule", CategoricalDistribution(("constant", "step", "cosine", "one_cycle")), "nuisance"),
     Parameter("warm_up", FloatDistribution(0.0, 0.2), "nuisance", {"schedule": WARMED}),
     Parameter("label_smoothing", FloatDistribution(0.0, 0.2), "nuisance"),
