@@ -73,8 +73,9 @@ class Batches:
         batch = torch.empty(images.shape, device=self._device, memory_format=torch.channels_last)
         size = _images_of(PIECE_BYTES, self.image_shape) if self._device.type == "cpu" else len(images)
         # Arithmetic first, in the images' own order of memory: with the channels last it would go by threes.
-        for piece, normalised in zip(torch.split(images, size), torch.split(batch, size), strict=True):
-            normalised.copy_(piece.to(torch.float32).mul_(self._scale).sub_(self._shift))
+        for start in range(0, len(images), size):
+            piece = slice(start, start + size)
+            batch[piece] = images[piece].to(torch.float32).mul_(self._scale).sub_(self._shift)
         return batch
 
 

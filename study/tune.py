@@ -287,13 +287,12 @@ class Stored(Generic[Value]):
 
 def measure(jobs: list[Job], data: Stored[SearchData], classes: int, cpus: int) -> list[Probe]:
     """Train each of `jobs` for a moment on a GPU and return what it took. Raises `RuntimeError` where one cannot."""
-
     statistics = data.value.channel_statistics()
 
     def in_a_slot(data: SearchData) -> list[Probe]:
         from study.slot import Slot
 
-        slot = Slot(data, statistics, lambda: data.images, classes, cpus)  # measures no test images
+        slot = Slot(data, statistics, lambda: data.images, classes, cpus, gpus=1)  # measures no test images
         return [slot.measure(job) for job in jobs]
 
     task = ray.remote(num_cpus=cpus, num_gpus=1, max_retries=0)(in_a_slot)
