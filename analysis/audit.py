@@ -47,12 +47,14 @@ def audit(tables: StudyTables, repeats: Sequence[StudyTables] = ()) -> list[Resu
     for repeat in repeats:
         _check_repeat(tables, repeat)
     record = Record(tables, repeats)
-    results = [
-        Result(check, answer, tuple(remedies.commands(record, answer.changes)))
-        for check in CHECKS.values()
-        for answer in check.answers(record)
-    ]
+    results = [result for check in CHECKS.values() for result in ask(record, check)]
     return sorted(results, key=lambda result: (STATUSES.index(result.answer.status), result.check.number))
+
+
+def ask(record: Record, check: Check) -> Iterator[Result]:
+    """Give the answers of one check."""
+    for answer in check.answers(record):
+        yield Result(check, answer, tuple(remedies.commands(record, answer.changes)))
 
 
 def _check_repeat(tables: StudyTables, repeat: StudyTables) -> None:

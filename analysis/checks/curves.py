@@ -47,23 +47,23 @@ def long_enough(ask: Callable[[Record, str], Iterator[Answer]], fewest: int) -> 
     return each_space(answers)
 
 
-def late(record: Record) -> int:
-    """Return how many epochs are the late part of a curve."""
-    return max(FEWEST_LATE, math.ceil(LATE * record.max_epochs))
+def late(epochs: int) -> int:
+    """Return how many of `epochs` are the late part of a curve."""
+    return max(FEWEST_LATE, math.ceil(LATE * epochs))
 
 
 def overfits(val_loss: Floats, train_loss: Floats) -> Bools:
     """Return which curves (n, T) end with a validation loss above its lowest while the training loss fell on.
 
-    Means of 3 epochs are compared. The noise is that of second differences in the second half, which a trend does
-    not enter: for independent noise of variance v theirs is 6 v.
+    The mean of the late part is compared with the lowest mean of 3 epochs. The noise is that of second differences in
+    the second half, which a trend does not enter: for independent noise of variance v theirs is 6 v.
     """
     smooth, trained = (sliding_window_view(loss, SMOOTH, axis=1).mean(axis=2) for loss in (val_loss, train_loss))
     lowest = np.where(np.isnan(smooth), np.inf, smooth).argmin(axis=1)[:, None]
     least = np.take_along_axis(smooth, lowest, axis=1)[:, 0]
     bend = np.diff(val_loss[:, val_loss.shape[1] // 2 :], n=2, axis=1)
-    noise = 1.4826 * np.median(np.abs(bend), axis=1) / math.sqrt(6)
-    rise = smooth[:, -1] - least
+    noise = np.sqrt((bend**2).mean(axis=1) / 6)
+    rise = val_loss[:, -late(val_loss.shape[1]) :].mean(axis=1) - least
     falls: Bools = trained[:, -1] < np.take_along_axis(trained, lowest, axis=1)[:, 0]
     found: Bools = falls & (rise > RISE * noise) & (rise > RELATIVE_RISE * least)
     return found
@@ -89,7 +89,7 @@ def overfitting(record: Record, space: str) -> Iterator[Answer]:
 def luck(record: Record, space: str) -> Iterator[Answer]:
     """Ask whether the choice between the two leaders of a space is larger than the noise of one epoch."""
     leaders = record.full(space).iloc[:2]
-    scores = record.curves(leaders["trial"], "val_score")[:, -late(record) :]
+    scores = record.curves(leaders["trial"], "val_score")[:, -late(record.max_epochs) :]
     epochs = np.arange(scores.shape[1])
     residuals = scores[0] - np.polyval(np.polyfit(epochs, scores[0], 1), epochs)
     noise = math.sqrt(float((residuals**2).sum()) / (len(epochs) - 2))
@@ -153,7 +153,7 @@ def _saturated_from(record: Record, space: str) -> float:
     if not len(curves):
         return float(record.max_epochs)
     smooth = np.median(sliding_window_view(curves, SMOOTH, axis=1), axis=2)  # epoch 3 and later
-    tail = curves[:, -late(record) :]
+    tail = curves[:, -late(record.max_epochs) :]
     reached = smooth >= (np.median(tail, axis=1) - tail.std(axis=1, ddof=1))[:, None]
     return float(np.median(reached.argmax(axis=1) + SMOOTH))
 

@@ -25,7 +25,7 @@ RANGE: Final = ("type", "low", "high", "log", "choices")
 def isolation(record: Record, space: str) -> Iterator[Answer]:
     """Ask whether the values of the scientific hyperparameters had as many trials, so that their best compare."""
     ended = record.ended(space)
-    scientific = [parameter for parameter in record.parameters(space) if parameter["role"] == "scientific"]
+    scientific = [parameter for parameter in record.parameters(space) if parameter.get("role") == "scientific"]
     asked = [parameter for parameter in scientific if not parameter["when"] and _several(parameter)]
     if not asked:
         yield Answer("NOT TESTABLE", space, "no scientific hyperparameter applies to every trial")
