@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # the report has no terminal to write to
     from rich.text import Text
 
 WIDTH: Final = 100  # columns
-COLUMNS: Final = ("result", "check", "where", "found", "threshold", "figure", "remedy", "command")
+COLUMNS: Final = ("result", "check", "where", "found", "remedy", "command", "threshold", "figure")
 STYLES: Final[dict[Status, str]] = {"FAIL": "bold red", "WARN": "yellow", "NOT TESTABLE": "cyan", "PASS": "green"}
 
 
@@ -100,10 +100,10 @@ def page_rows(results: Iterable[Result]) -> list[list[tuple[str, str]]]:
                 for text in (
                     result.answer.where,
                     result.answer.found,
-                    result.threshold,
-                    result.check.figure,
                     result.answer.remedy,
                     "; ".join(result.commands),
+                    result.threshold,
+                    result.check.figure,
                 )
             ),
         ]
@@ -159,22 +159,16 @@ def _said(number: int, results: Sequence[Result]) -> "Text":
 
 def _lines(results: Sequence[Result]) -> Iterator[str]:
     """Say what one check found: each FAIL and WARN, of what is not testable the first."""
-    first = results[0].answer
-    if first.status == "NOT TESTABLE":
-        more = f" (and {len(results) - 1} more)" if len(results) > 1 else ""
-        yield f"{first.where}{more}: {first.found}"
-        yield from _remedy(first)
-        return
-    for _, group in groupby(results, key=lambda result: result.answer.remedy):
+    for remedy, group in groupby(results, key=lambda result: result.answer.remedy):
         answers = [result.answer for result in group]
-        yield from (f"{answer.where}: {answer.found}" for answer in answers)
-        yield from _remedy(answers[0])
-
-
-def _remedy(answer: Answer) -> Iterator[str]:
-    if answer.remedy:
-        asked = remedies.flags(answer.changes)
-        yield f"-> {answer.remedy}{f' [{asked}]' if asked else ''}"
+        if answers[0].status == "NOT TESTABLE":
+            more = f" (and {len(answers) - 1} more)" if len(answers) > 1 else ""
+            yield f"{answers[0].where}{more}: {answers[0].found}"
+        else:
+            yield from (f"{answer.where}: {answer.found}" for answer in answers)
+        asked = remedies.flags(remedies.together(answer.changes or {} for answer in answers))
+        if remedy:
+            yield f"-> {remedy}{f' [{asked}]' if asked else ''}"
 
 
 def parser() -> argparse.ArgumentParser:

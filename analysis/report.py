@@ -116,6 +116,7 @@ def _page(tables: StudyTables, panels: list[Panel]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    answers = audit.audit(tables)
     return environment.get_template("report.html").render(
         plan=tables.plan,
         progress=summary.progress(tables),
@@ -126,7 +127,8 @@ def _page(tables: StudyTables, panels: list[Panel]) -> str:
         trials=trial_table(tables),
         final=final_table(tables),
         provenance=provenance(tables),
-        audit=audit_table(tables),
+        audit=Table(list(audit.COLUMNS), audit.page_rows(answers)),
+        audited=audit.counted(answers),
     )
 
 
@@ -175,12 +177,6 @@ def final_table(tables: StudyTables) -> Table:
         "error",
     ]
     return _table(tables.final[names], tables)
-
-
-def audit_table(tables: StudyTables) -> Table:
-    """Return what the checks of the audit say, worst first."""
-    results = audit.audit(tables)
-    return Table(list(audit.COLUMNS), audit.page_rows(results), audit.counted(results))
 
 
 def _table(frame: pd.DataFrame, tables: StudyTables, note: str = "") -> Table:

@@ -41,6 +41,7 @@ class Made:
         self.plan: dict[str, Any] = plan | {"max_epochs": EPOCHS, "rungs": [3, 9], "trials": 0, "data_dir": "/data"}
         self.lines: list[dict[str, Any]] = []
         self.repeats: list[Made] = []
+        self.planned = 1
         self.counts = dict.fromkeys(spaces, 0)
 
     def add(self, event: str, **fields: object) -> None:
@@ -109,7 +110,7 @@ class Made:
 
     def read(self) -> StudyTables:
         self.folder.mkdir(parents=True, exist_ok=True)
-        plan = self.plan | {"trials": max(*self.counts.values(), 1)}
+        plan = self.plan | {"trials": max(*self.counts.values(), self.planned)}
         (self.folder / "study.json").write_text(json.dumps(plan), encoding="utf-8")
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
         (self.folder / "events.jsonl").write_text(text, encoding="utf-8")
@@ -522,6 +523,15 @@ def test_a_new_study_keeps_what_is_not_to_change(tmp_path: Path) -> None:
     assert (asked.final_configs, asked.final_seeds, asked.runs, asked.name) == (1, 4, tmp_path, "run-epochs40")
 
 
+def test_a_resume_asks_for_no_fewer_trials_than_planned(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run")
+    made.planned = 24
+    made.trials(2)
+    (result,) = of(made, "infeasible")
+    assert result.answer.status == "NOT TESTABLE"
+    assert result.commands == (f"python -m study.run --resume {made.folder} --trials 24",)
+
+
 def test_checks_that_ask_alike_are_served_by_one_command(tmp_path: Path) -> None:
     made = Made(tmp_path / "run")
     spread(made)
@@ -680,6 +690,18 @@ def test_best_at_the_beginning_asks_for_less(tmp_path: Path) -> None:
     assert "--max-epochs 10 " in result.commands[0]
 
 
+def test_the_slowest_space_sets_a_shorter_length(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run", ("resnet", "plain"))
+    made.trials(5, val_score=[0.1, 0.5, *[0.9] * 18])
+    made.trials(5, space="plain", val_score=[*np.linspace(0.1, 0.8, 7), *[0.9] * 13])
+    first, second = of(made, "saturation")
+    assert "from epoch 4 of" in first.answer.found
+    assert "from epoch 9 of" in second.answer.found
+    assert "--max-epochs 14 " in first.commands[0]  # 1.5 x 9, rounded up
+    made.trials(5, best=0.95, space="plain")
+    assert of(made, "saturation")[0].commands == ()  # 1.5 x 18 is no less than 20
+
+
 # 12 to 19: design and evidence
 
 
@@ -772,10 +794,11 @@ def test_exit_codes_and_width(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_the_page_has_every_answer_worst_first(tmp_path: Path) -> None:
     made = Made(tmp_path / "run")
     most_failed(made)
-    table = report.audit_table(made.read())
-    keys = [row[0][1] for row in table.rows]
+    results = audit.audit(made.read())
+    rows = audit.page_rows(results)
+    keys = [row[0][1] for row in rows]
     assert keys == sorted(keys)
-    assert (table.rows[0][0][0], table.rows[0][1]) == ("FAIL", ("2 Infeasible trials", "2"))
-    assert {len(row) for row in table.rows} == {len(table.columns)}
-    assert {row[1][1] for row in table.rows} == {str(number) for number in range(1, 20)}
-    assert table.note.startswith("19 checks: 1 FAIL")
+    assert (rows[0][0][0], rows[0][1]) == ("FAIL", ("2 Infeasible trials", "2"))
+    assert {len(row) for row in rows} == {len(audit.COLUMNS)}
+    assert {row[1][1] for row in rows} == {str(number) for number in range(1, 20)}
+    assert audit.counted(results).startswith("19 checks: 1 FAIL")
