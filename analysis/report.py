@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from analysis import stats, style, summary, wording
+from analysis import audit, stats, style, summary, wording
 from analysis.figures import FIGURES, Figure
 from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, read
 
@@ -116,6 +116,7 @@ def _page(tables: StudyTables, panels: list[Panel]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    answers = audit.audit(tables)
     return environment.get_template("report.html").render(
         plan=tables.plan,
         progress=summary.progress(tables),
@@ -126,6 +127,8 @@ def _page(tables: StudyTables, panels: list[Panel]) -> str:
         trials=trial_table(tables),
         final=final_table(tables),
         provenance=provenance(tables),
+        audit=Table(list(audit.COLUMNS), audit.page_rows(answers)),
+        audited=audit.counted(answers),
     )
 
 
@@ -271,11 +274,16 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(float(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a run folder.")
+    made.add_argument("run_dir", help="folder that study.run wrote, such as runs/resnet-digits")
+    return made
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, or 2 for a folder that cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a run folder.")
-    parser.add_argument("run_dir", help="folder that study.run wrote, such as runs/resnet-digits")
-    run_dir = parser.parse_args(arguments).run_dir
+    run_dir = parser().parse_args(arguments).run_dir
     try:
         page = write_report(run_dir)
     except ValueError as error:

@@ -60,7 +60,7 @@ CHOSEN_COLUMNS: Final = {
     "score": "float64",
     "epochs_trained": "int64",
 }
-OPENING_COLUMNS: Final = {"time": "float64", "finals": "int64", "images": "int64", "sha256": "str"}
+OPENING_COLUMNS: Final = {"time": "float64", "finals": "int64", "names": "str", "images": "int64", "sha256": "str"}
 PACKING_COLUMNS: Final = {"time": "float64", "together": "float64", "slots": "int64", "reason": "str"}
 MEASURED_COLUMNS: Final = {
     "space": "str",
@@ -86,9 +86,9 @@ class StudyTables:
     `plan` is the content of `study.json`; `trials`, `epochs`, `final`, `final_epochs` and `decisions` are the
     tables of `docs/tables.md`, epochs in the order in which they were first logged. `chosen` has a row per
     trial now chosen for final runs; `openings` a row per opening of the test split (`time` in seconds since
-    1970, number of `finals` and `images`, checksum); `sessions` a row per time the driver ran (`closed` and
-    `reason` missing: it still runs or died); `measured` a row per space measured for `--gpus-per-trial auto`;
-    `packing` a row per change of how many trials run at once.
+    1970, number of `finals` and their `names`, number of `images`, checksum); `sessions` a row per time the
+    driver ran (`closed` and `reason` missing: it still runs or died); `measured` a row per space measured for
+    `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once.
     """
 
     run_dir: Path
@@ -259,7 +259,8 @@ class _Replay:
         self.finals[event["final"]] |= {name: event[name] for name in ("state", "epochs_trained", "error")}
 
     def _test_opened(self, event: Event) -> None:
-        self.openings.append(event | {"finals": len(event["finals"])})
+        names = event["finals"]
+        self.openings.append(event | {"finals": len(names), "names": " ".join(names)})
 
     def _final_tested(self, event: Event) -> None:
         self.finals[event["final"]] |= {name: event[name] for name in ("test_loss", "test_score")}

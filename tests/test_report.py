@@ -71,6 +71,15 @@ def test_the_summary_comes_first_and_states_n(page: str) -> None:
     assert "1 opening" in text
 
 
+def test_the_audit_stands_last_and_knows_the_figures_beside_it(page: str) -> None:
+    section = page[page.index('<section id="audit">') :]
+    assert page.rindex("<section") == page.index('<section id="audit">')
+    assert re.search(r"<b>19 checks: \d+ FAIL, \d+ WARN, \d+ NOT TESTABLE, \d+ PASS\.</b>", section)
+    drawn = re.search(r"<tr>(?:(?!</tr>).)*>10 Every hyperparameter drawn<(?:(?!</tr>).)*</tr>", section)
+    assert drawn is not None
+    assert ">PASS<" in drawn[0]
+
+
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     run = SampleRun(spaces=("resnet",), trials=2, final=False).write(tmp_path / "run")
     write_report(run)
