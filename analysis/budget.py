@@ -35,10 +35,10 @@ def lead(curves: pd.DataFrame, first: str, second: str) -> tuple[float, list[int
     if first not in curves or second not in curves:
         return np.nan, []
     gap = (curves[first] - curves[second]).dropna()
-    ahead = np.sign(gap[gap != 0])
-    epochs = [int(epoch) for epoch in ahead.index]
-    crossings = [epoch for epoch, turn in zip(epochs[1:], np.diff(ahead), strict=True) if turn]
-    if not len(ahead) or ahead.iloc[-1] < 0:
+    gap = gap[gap != 0]
+    ahead, epochs = gap.to_numpy() > 0, [int(epoch) for epoch in gap.index]
+    crossings = [epoch for epoch, turn in zip(epochs[1:], ahead[1:] != ahead[:-1], strict=True) if turn]
+    if not len(ahead) or not ahead[-1]:
         return np.nan, crossings
     return float(crossings[-1] if crossings else epochs[0]), crossings
 

@@ -95,6 +95,12 @@ def welch(first: Mean, second: Mean) -> Mean:
     return Mean(first.value - second.value, float(np.sqrt(total)), freedom, min(first.n, second.n), np.empty(0))
 
 
+def normal_reach(error: float, level: float) -> Reach:
+    """Return the reach of the normal interval of a mean with this standard error."""
+    half = float(ndtri((1 + level) / 2)) * error
+    return half, half
+
+
 def square_and_add(value: float, n: int, *reaches: Reach) -> Interval:
     """Return the interval of a mean with several independent sources of noise; NaN where nothing varies at all."""
     below, above = (float(np.sqrt(sum(reach[side] ** 2 for reach in reaches))) for side in (0, 1))

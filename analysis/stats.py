@@ -45,7 +45,7 @@ def _winner(tables: StudyTables, space: str) -> dict[str, Any] | None:
     means = done.groupby("trial", sort=False)["val_score"].mean()
     best = candidates.sort_values("score", ascending=False, kind="stable").iloc[0]
     trial = str(means.idxmax()) if means.notna().any() else str(best["trial"])
-    chose = candidates.set_index("trial").loc[trial]
+    chose = candidates[candidates["trial"] == trial].iloc[0]
     known = {"score": float(chose["score"]), "epochs_trained": int(chose["epochs_trained"])}
     return {"space": space, "trial": trial, **known, "retrained": bool(len(done))}
 

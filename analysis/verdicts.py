@@ -52,9 +52,8 @@ class Gap:
 
     def interval(self, level: float) -> Interval:
         """Return the gap with its interval at that level, over seeds and test images."""
-        reach = float(intervals.ndtri((1 + level) / 2)) * self.image_error
-        mean = self.difference
-        return intervals.square_and_add(mean.value, mean.n, mean.reach(level), (reach, reach))
+        mean, images = self.difference, intervals.normal_reach(self.image_error, level)
+        return intervals.square_and_add(mean.value, mean.n, mean.reach(level), images)
 
 
 @dataclass(frozen=True)
@@ -76,13 +75,13 @@ def judge(tables: StudyTables, margin: float = MARGIN) -> Verdicts:
     if not (np.isfinite(margin) and margin > 0):
         raise ValueError(f"margin is {margin:g}; it is the largest gap that makes no difference: a number above 0.")
     scores, correct = _scores(tables), correct_images(tables)
-    tested = test_intervals(tables, scores, correct)
+    tested = score_intervals(tables, scores, correct)
     decided = pairs(tables, margin, scores, correct)
     worth = search_worth(tables, tested)
     return Verdicts(margin, tested, decided, worth, ranking(tables, tested, decided, worth))
 
 
-def test_intervals(
+def score_intervals(
     tables: StudyTables, scores: Scores | None = None, correct: Correct | None = None
 ) -> dict[str, Interval]:
     """Return the 95 % interval of the test score of each space's winner, over seeds and test images, in the order of
@@ -90,10 +89,10 @@ def test_intervals(
     """
     scores = _scores(tables) if scores is None else scores
     correct = correct_images(tables) if correct is None else correct
-    return {space: _test_interval(part, correct.get(space, {}), tables) for space, part in scores.items()}
+    return {space: _score_interval(part, correct.get(space, {}), tables) for space, part in scores.items()}
 
 
-def _test_interval(scores: pd.Series, correct: dict[int, npt.NDArray[np.bool_]], tables: StudyTables) -> Interval:
+def _score_interval(scores: pd.Series, correct: dict[int, npt.NDArray[np.bool_]], tables: StudyTables) -> Interval:
     mean = intervals.mean_of(scores, stats.generator())
     images: float = stats.test_images(tables)
     if images and correct:
@@ -263,16 +262,18 @@ def search_worth(tables: StudyTables, tested: dict[str, Interval]) -> pd.DataFra
     `reference` and `validation` are the validation scores of the reference setting and of the winner, one run each,
     `gain` their difference; missing where one of them did not reach full length. `luck` is the winner's score in the
     search minus the mean validation score of its retrained seeds, on the same images; `selection_gap` the same minus
-    their mean test score, with `low` and `high`. `note` says what to mind.
+    their mean test score, with `low` and `high`. `note` says what to mind; `warning` whether it makes the scores of the
+    search less than they seem.
     """
     found = stats.winners(tables).to_dict("records")
     columns = ["space", "trial", "reference", "validation", "gain", "luck", "selection_gap", "low", "high", "n", "note"]
+    columns.append("warning")
     return pd.DataFrame([_worth(tables, winner, tested.get(str(winner["space"]))) for winner in found], columns=columns)
 
 
 def _worth(tables: StudyTables, winner: dict[Any, Any], tested: Interval | None) -> dict[str, Any]:
     space, trial, validation = str(winner["space"]), str(winner["trial"]), float(winner["score"])
-    row = {"space": space, "trial": trial, "validation": validation, "reference": np.nan, "n": 0}
+    row: dict[str, Any] = {"space": space, "trial": trial, "validation": validation, "reference": np.nan, "n": 0}
     origin = tables.trials[(tables.trials["space"] == space) & (tables.trials["origin"] == "reference")]
     full = stats.full_length(tables)
     known = full[full["trial"].isin(origin["trial"])]["score"]
@@ -285,7 +286,8 @@ def _worth(tables: StudyTables, winner: dict[Any, Any], tested: Interval | None)
         row["luck"] = validation - final["val_score"].mean()
     if whole and tested is not None:
         row |= _selection_gap(tables, validation, tested)
-    return row | {"note": _note(tables, row, whole, is_reference=trial in set(origin["trial"]))}
+    note, warning = _note(tables, row, whole, is_reference=trial in set(origin["trial"]))
+    return row | {"note": note, "warning": warning}
 
 
 def _selection_gap(tables: StudyTables, validation: float, tested: Interval) -> dict[str, Any]:
@@ -297,14 +299,14 @@ def _selection_gap(tables: StudyTables, validation: float, tested: Interval) -> 
     return {"selection_gap": gap, "low": ends.low, "high": ends.high, "n": tested.n}
 
 
-def _note(tables: StudyTables, row: dict[str, Any], whole: bool, is_reference: bool) -> str:
+def _note(tables: StudyTables, row: dict[str, Any], whole: bool, is_reference: bool) -> tuple[str, bool]:
     if not whole:
-        return "no trial reached full length: the winner's score in the search does not compare with others"
+        return "no trial reached full length, so the winner's score in the search does not compare with others", True
     if np.isnan(row["reference"]):
-        return "the reference setting has no score at full length"
+        return "the reference setting has no score at full length", True
     if _at_chance(row["reference"], tables):
-        return "the reference setting is at chance: too few steps"
-    return "the reference setting won: tuning gained nothing" if is_reference else ""
+        return "the reference setting is at chance: too few steps", True
+    return ("the reference setting won: tuning gained nothing" if is_reference else ""), False
 
 
 def _at_chance(score: float, tables: StudyTables) -> bool:
