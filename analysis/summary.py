@@ -250,11 +250,11 @@ def pairs_explained(tables: StudyTables, verdicts: Verdicts) -> str:
         f"Gap in {unit}, with its interval over {over}. Better: the interval lies above 0. Equivalent: it lies within "
         f"±{verdicts.margin:g} {unit} (--margin). Cannot tell: neither. Each interval has the level at which Holm's "
         f"step-down judged the pair, so all verdicts together hold with 95{wording.STUCK}%. To decide: what gives 80"
-        f"{wording.STUCK}% power, if the true gap is the one seen, or {verdicts.margin:g} if that is larger; test images "
-        "where no number of seeds is enough. P: how often a seed of the first beats the same seed of the second (ties "
-        f"half), with the exact 95{wording.STUCK}% interval. Only right: test images that only one of the two has right, "
-        "mean over seeds. Ahead and cross: mean validation curves of the final runs. Second ahead: numbers k of random "
-        "trials whose best is expected to be better in the second space."
+        f"{wording.STUCK}% power, if the true gap is the one seen, or {verdicts.margin:g} if that is larger; test "
+        "images where no number of seeds is enough. P: how often a seed of the first beats the same seed of the second "
+        f"(ties half), with the exact 95{wording.STUCK}% interval. Only right: test images that only one of the two "
+        "has right, mean over seeds. Ahead and cross: mean validation curves of the final runs. Second ahead: numbers "
+        "k of random trials whose best is expected to be better in the second space."
     )
 
 

@@ -149,6 +149,9 @@ def _images(
     """Return the error from test images, and on how many only one is right: image by image where predictions are
     stored, else as if the two had seen different images, which is wider.
     """
+    images = stats.test_images(tables)
+    if not images:
+        return 0.0, np.nan, np.nan
     one, other = correct.get(first, {}), correct.get(second, {})
     shared = sorted(set(one) & set(other))
     if shared if paired else one and other:
@@ -156,9 +159,6 @@ def _images(
         apart = [(one[seed] & ~other[seed], other[seed] & ~one[seed]) for seed in shared]
         alone = np.mean(np.sum(apart, axis=2), axis=0) if apart else (np.nan, np.nan)
         return intervals.discordance_error(a, b, paired), float(alone[0]), float(alone[1])
-    images = stats.test_images(tables)
-    if not images:
-        return 0.0, np.nan, np.nan
     shares = np.array([scores[first].mean(), scores[second].mean()])
     padded = (shares * images + 1) / (images + 2)  # as the pseudo-images of `discordance_error`: never 0
     return float(np.sqrt((padded * (1 - padded) / images).sum())), np.nan, np.nan
