@@ -208,7 +208,7 @@ def _to_decide(row: dict[Any, Any]) -> str:
 
 def warnings(verdicts: Verdicts) -> list[str]:
     """Return a sentence for each thing that makes scores of the search less than they seem, with its spaces."""
-    noted = verdicts.worth[verdicts.worth["warning"]]
+    noted = verdicts.worth[verdicts.worth["warning"].astype(bool)]  # without rows the column has no type
     return [f"{wording.listed(rows['space'].to_list())}: {note}." for note, rows in noted.groupby("note", sort=False)]
 
 

@@ -126,6 +126,14 @@ def test_matched_proportions_have_the_published_width() -> None:
 
 
 @pytest.mark.parametrize("paired", [True, False])
+def test_what_the_spread_over_seeds_holds_already_is_not_counted_twice(paired: bool) -> None:
+    """Errors on other images with every seed: more seeds make them vanish, so hardly any error of the images is left."""
+    first, second = generator().random((2, 8, 5_000)) < 0.9
+    counted_twice = np.sqrt(2 * 0.9 * 0.1 / 8 / 5_000)
+    assert intervals.discordance_error(first, second, paired) < 0.4 * counted_twice
+
+
+@pytest.mark.parametrize("paired", [True, False])
 def test_networks_that_never_disagree_still_have_an_error(paired: bool) -> None:
     same = np.ones((4, 360), dtype=bool)
     assert intervals.discordance_error(same, same, paired) == pytest.approx(1 / 362)

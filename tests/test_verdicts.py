@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as reference
 
 import analysis
-from analysis import intervals, summary, verdicts
+from analysis import intervals, summary, verdicts, wording
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, PER_CLASS, SampleRun
 
@@ -197,6 +197,15 @@ def test_a_reference_at_chance_and_a_winner_cut_short_are_said(tmp_path: Path) -
     judged = verdicts.judge(short)
     assert summary.overview(short, judged)[0]["validation"][0].endswith("(epoch 3 of 9)")
     assert summary.warnings(judged) == [f"resnet: {row['note']}."]
+
+
+@pytest.mark.parametrize("knobs", [{"trials": 0, "final": False}, {"trials": 3, "all_failed": True}])
+def test_a_study_without_winners_has_no_verdict(tmp_path: Path, knobs: dict[str, Any]) -> None:
+    tables = analysis.read(SampleRun(**knobs).write(tmp_path))
+    judged = verdicts.judge(tables)
+    assert summary.headline(tables, judged).startswith("No verdict")
+    assert summary.warnings(judged) == summary.sentences(tables, judged) == summary.worth_rows(tables, judged) == []
+    assert [row["rank"][0] for row in summary.overview(tables, judged)] == [wording.MISSING] * 2
 
 
 def test_a_study_without_tests_has_no_verdict(tmp_path: Path) -> None:
