@@ -127,7 +127,7 @@ def test_matched_proportions_have_the_published_width() -> None:
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_what_the_spread_over_seeds_holds_already_is_not_counted_twice(paired: bool) -> None:
-    """Errors on other images with every seed: more seeds make them vanish, so hardly any error of the images is left."""
+    """Errors on other images with every seed: more seeds make them vanish, so the images keep hardly any."""
     first, second = generator().random((2, 8, 5_000)) < 0.9
     counted_twice = np.sqrt(2 * 0.9 * 0.1 / 8 / 5_000)
     assert intervals.discordance_error(first, second, paired) < 0.4 * counted_twice
@@ -253,12 +253,12 @@ def test_all_verdicts_of_a_study_hold_together_with_95_percent(family: str) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("seeds", [3, 10])
 @pytest.mark.parametrize("spread", [0.1, 0.5, 2.0])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_family_wise_error(family: str, spread: float, seeds: int) -> None:
     truths, margin = FAMILIES[family]
-    assert false_claims(truths, seeds, studies=3_000, margin=margin, seed_sd=spread) < 0.058  # 5 % + 2 sd
+    assert false_claims(truths, seeds, studies=1_500, margin=margin, seed_sd=spread) < 0.062  # 5 % + 2 sd
 
 
 def two_way(rng: np.random.Generator, seeds: int, images: int, logit: float, spread: float) -> npt.NDArray[np.bool_]:
