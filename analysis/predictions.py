@@ -2,6 +2,7 @@
 examples.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.stats import wilson, winning_finals
+from analysis.intervals import wilson
+from analysis.stats import winning_finals
 from analysis.tables import StudyTables
 
 EXAMPLES = 8  # of the correct ones, and of the mistakes
@@ -35,11 +37,26 @@ def read_predictions(tables: StudyTables) -> dict[str, list[Predictions]]:
     left out.
     """
     found: dict[str, list[Predictions]] = {}
+    for space, _, predictions in _stored(tables):
+        found.setdefault(space, []).append(predictions)
+    return {space: found[space] for space in tables.plan["spaces"] if space in found}
+
+
+def correct_images(tables: StudyTables) -> dict[str, dict[int, npt.NDArray[np.bool_]]]:
+    """Return which test images each final run of a winner classifies right: space, seed, (N,); those without
+    predictions are left out.
+    """
+    found: dict[str, dict[int, npt.NDArray[np.bool_]]] = {}
+    for space, seed, predictions in _stored(tables):
+        found.setdefault(space, {})[seed] = predictions.predicted == predictions.label
+    return found
+
+
+def _stored(tables: StudyTables) -> Iterator[tuple[str, int, Predictions]]:
     for row in winning_finals(tables).sort_values("seed", kind="stable").itertuples():
         path = tables.run_dir / "final" / str(row.final) / "predictions.npz"
         if path.is_file():
-            found.setdefault(str(row.space), []).append(_load(path))
-    return {space: found[space] for space in tables.plan["spaces"] if space in found}
+            yield str(row.space), int(str(row.seed)), _load(path)
 
 
 def _load(path: Path) -> Predictions:

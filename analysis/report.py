@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from analysis import audit, stats, style, summary, wording
+from analysis import audit, stats, style, summary, verdicts, wording
 from analysis.figures import FIGURES, Figure
 from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, read
 
@@ -54,19 +54,22 @@ class Table:
     note: str = ""
 
 
-def write_report(run_dir: Path | str) -> Path:
+def write_report(run_dir: Path | str, margin: float = verdicts.MARGIN) -> Path:
     """Write the report of the run folder and return the path of its page.
 
-    Raises ValueError where `run_dir` is no run folder or its log is damaged.
+    `margin` is the largest gap that makes no practical difference, in percentage points of a fraction, in units of
+    the metric otherwise. Raises ValueError where `run_dir` is no run folder, its log is damaged, or the margin is not
+    above 0.
     """
     tables = read(run_dir)
+    judged = verdicts.judge(tables, margin)
     folder = tables.run_dir / "report"
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     with style.style():
         panels = list(_panels(tables, figures))
     page = folder / "report.html"
-    _write(page, _page(tables, panels).encode())
+    _write(page, _page(tables, panels, judged).encode())
     return page
 
 
@@ -111,7 +114,7 @@ def _data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
-def _page(tables: StudyTables, panels: list[Panel]) -> str:
+def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -> str:
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -120,8 +123,13 @@ def _page(tables: StudyTables, panels: list[Panel]) -> str:
     return environment.get_template("report.html").render(
         plan=tables.plan,
         progress=summary.progress(tables),
-        findings=summary.findings(tables),
-        verdicts=summary.verdicts(tables),
+        headline=summary.headline(tables, judged),
+        overview=_cells(summary.overview(tables, judged), summary.explained(tables)),
+        sentences=[*summary.sentences(tables, judged), *summary.warnings(judged)],
+        pairs=_cells(summary.pair_rows(tables, judged), summary.pairs_explained(tables, judged)),
+        worth=_cells(summary.worth_rows(tables, judged)),
+        difference_unit=wording.difference_unit(tables.plan),
+        findings=summary.findings(tables, judged),
         panels=panels,
         budget=budget_table(tables),
         trials=trial_table(tables),
@@ -130,6 +138,11 @@ def _page(tables: StudyTables, panels: list[Panel]) -> str:
         audit=Table(list(audit.COLUMNS), audit.page_rows(answers)),
         audited=audit.counted(answers),
     )
+
+
+def _cells(rows: list[summary.Cells], note: str = "") -> Table:
+    columns = list(rows[0]) if rows else []
+    return Table(columns, [[(text, _key(key)) for text, key in row.values()] for row in rows], note)
 
 
 def budget_table(tables: StudyTables) -> Table:
@@ -278,14 +291,20 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a run folder.")
     made.add_argument("run_dir", help="folder that study.run wrote, such as runs/resnet-digits")
+    made.add_argument(
+        "--margin",
+        type=float,
+        default=verdicts.MARGIN,
+        help="largest gap that makes no practical difference, in percentage points (default: %(default)s)",
+    )
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, or 2 for a folder that cannot be read."""
-    run_dir = parser().parse_args(arguments).run_dir
+    given = parser().parse_args(arguments)
     try:
-        page = write_report(run_dir)
+        page = write_report(given.run_dir, given.margin)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -4,61 +4,14 @@ ASHA.
 Scores are fractions in [0, 1] unless the plan's metric says otherwise; a larger score is better.
 """
 
-from dataclasses import dataclass
-from itertools import combinations
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from scipy.special import (
-    ndtri,
-    stdtrit,
-)  # scipy.stats would take a second to import for the same two quantiles
 
 from analysis.tables import StudyTables
 
-LEVEL = 0.95
-SMALLEST_SAMPLE = 3  # below it a t interval is too wide to be of use and too easily misread: points only
-
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its interval; `low` and `high` are NaN where `n` is too small for one."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def known(self) -> bool:
-        """Whether there is an interval at all."""
-        return bool(np.isfinite(self.low))
-
-
-def t_interval(values: npt.ArrayLike, level: float = LEVEL) -> Interval:
-    """Return the mean of `values` (n,), missing ones left out, with Student's t interval where n >= 3."""
-    known = np.asarray(values, dtype=float)
-    known = known[np.isfinite(known)]
-    n = len(known)
-    mean = float(known.mean()) if n else np.nan
-    if n < SMALLEST_SAMPLE:
-        return Interval(mean, np.nan, np.nan, n)
-    half = float(stdtrit(n - 1, (1 + level) / 2) * known.std(ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
-
-
-def wilson(successes: Floats, n: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Return the ends of Wilson's interval of a proportion, element by element; NaN where `n` is 0."""
-    z2 = float(ndtri((1 + level) / 2)) ** 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = successes / n
-        centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-        half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+BOOTSTRAP_SEED: Final = 0  # every bootstrap begins from it, so that the same tables give the same numbers
 
 
 def full_length(tables: StudyTables) -> pd.DataFrame:
@@ -70,14 +23,16 @@ def full_length(tables: StudyTables) -> pd.DataFrame:
 
 
 def winners(tables: StudyTables) -> pd.DataFrame:
-    """Return a row per space that has a winner: `space`, `trial`, `score`, `retrained`.
+    """Return a row per space that has a winner: `space`, `trial`, `score`, `epochs_trained`, `retrained`.
 
+    `score` and `epochs_trained` are those of the search; where no trial reached full length, the winner is the one
+    that came furthest, and its score does not compare with others.
     Chosen for final runs: the one whose final runs have the highest mean validation score, or, before they
     are done, the highest score of the search. Nothing chosen yet: the best trial at full length. Never by the
     test split.
     """
     found = [_winner(tables, space) for space in tables.plan["spaces"]]
-    columns = ["space", "trial", "score", "retrained"]
+    columns = ["space", "trial", "score", "epochs_trained", "retrained"]
     return pd.DataFrame([row for row in found if row is not None], columns=columns)
 
 
@@ -90,8 +45,9 @@ def _winner(tables: StudyTables, space: str) -> dict[str, Any] | None:
     means = done.groupby("trial", sort=False)["val_score"].mean()
     best = candidates.sort_values("score", ascending=False, kind="stable").iloc[0]
     trial = str(means.idxmax()) if means.notna().any() else str(best["trial"])
-    score = float(candidates.set_index("trial")["score"][trial])
-    return {"space": space, "trial": trial, "score": score, "retrained": bool(len(done))}
+    chose = candidates[candidates["trial"] == trial].iloc[0]
+    known = {"score": float(chose["score"]), "epochs_trained": int(chose["epochs_trained"])}
+    return {"space": space, "trial": trial, **known, "retrained": bool(len(done))}
 
 
 def spending(tables: StudyTables) -> pd.DataFrame:
@@ -161,36 +117,30 @@ def _incumbent(tables: StudyTables, space: str) -> pd.DataFrame:
 
 
 def winning_finals(tables: StudyTables) -> pd.DataFrame:
-    """Return the rows of `.final` that belong to the winner of their space."""
-    return tables.final[tables.final["trial"].isin(winners(tables)["trial"])]
-
-
-def test_intervals(tables: StudyTables) -> dict[str, Interval]:
-    """Return the t interval of the test score over the final runs of each space's winner; spaces without are
-    left out.
+    """Return the rows of `.final` that belong to the winner of their space, space by space in the order of the
+    plan.
     """
-    tested = winning_finals(tables).dropna(subset="test_score")
-    return {str(space): t_interval(rows["test_score"]) for space, rows in tested.groupby("space", sort=False)}
+    mine = tables.final[tables.final["trial"].isin(winners(tables)["trial"])]
+    place = mine["space"].map({space: place for place, space in enumerate(tables.plan["spaces"])})
+    return mine.loc[place.sort_values(kind="stable").index]
 
 
-def gaps(tables: StudyTables) -> pd.DataFrame:
-    """Return a row per pair of spaces: `first`, `second`, `gap`, `low`, `high`, `n`, `level`; the better one
-    first.
-
-    Paired over the seeds that both have (the same number is the same seed). With k pairs each interval has
-    level 1 - 0.05 / k (Bonferroni), so that all of them hold together with 95 %.
-    """
-    tested = winning_finals(tables).dropna(subset="test_score")
-    scores = tested.pivot_table(index="seed", columns="space", values="test_score", sort=False)
-    pairs = list(combinations(scores.columns, 2))
-    rows = [_gap(scores, first, second, 1 - (1 - LEVEL) / len(pairs)) for first, second in pairs]
-    return pd.DataFrame(rows, columns=["first", "second", "gap", "low", "high", "n", "level"])
+def test_images(tables: StudyTables) -> int:
+    """Return the number of test images whose share a score is; 0 where the metric is no share of images."""
+    return _images("test", tables)
 
 
-def _gap(scores: pd.DataFrame, first: str, second: str, level: float) -> dict[str, Any]:
-    difference = (scores[first] - scores[second]).dropna().to_numpy()
-    if difference.sum() < 0:
-        first, second, difference = second, first, -difference
-    found = t_interval(difference, level)
-    ends = {"gap": found.mean, "low": found.low, "high": found.high, "n": found.n, "level": level}
-    return {"first": first, "second": second, **ends}
+def validation_images(tables: StudyTables) -> int:
+    """Return the number of validation images whose share a score is; 0 where the metric is no share of images."""
+    return _images("validation", tables)
+
+
+def _images(split: str, tables: StudyTables) -> int:
+    metric = tables.plan["metric"]
+    shares = metric["name"] == "accuracy" and metric["unit"] == "fraction"
+    return int(tables.plan["dataset"]["splits"][split]["images"]) if shares else 0
+
+
+def generator() -> np.random.Generator:
+    """Return the random generator that a bootstrap starts with, always in the same state."""
+    return np.random.default_rng(BOOTSTRAP_SEED)

@@ -1,4 +1,4 @@
-"""The sentences at the top of the report: what was found, for how much, and how sure."""
+"""What the top of the report and the end of a study in the terminal say: the ranking, one sentence, the pairs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,13 @@ from typing import Any
 import pandas as pd
 
 from analysis import stats, wording
+from analysis.intervals import SMALLEST_SAMPLE, Interval
 from analysis.tables import StudyTables
+from analysis.verdicts import Verdicts
+
+Cells = dict[str, tuple[str, Any]]  # heading to what is shown and what it is sorted by
+MOST_SENTENCES = 5  # of the leader against each of the others; the table has all pairs
+MOST_NAMES = 3  # of spaces in one part of the headline
 
 
 @dataclass(frozen=True)
@@ -44,37 +50,32 @@ def _reason(tables: StudyTables) -> str:
     return ends.get(reason, f"{reason.capitalize()} (can be resumed)")
 
 
-def findings(tables: StudyTables) -> list[Finding]:
-    """Return one finding per space, in the order of the plan."""
+def findings(tables: StudyTables, verdicts: Verdicts) -> list[Finding]:
+    """Return one finding per space, in the order of the plan: its winner's settings, and what the search cost."""
     winners = stats.winners(tables).set_index("space").to_dict("index")
     spent = stats.spending(tables).set_index("space").to_dict("index")
-    intervals = stats.test_intervals(tables)
+    notes = verdicts.worth.set_index("space")["note"].to_dict()
     return [
-        _finding(tables, space, winners.get(space), spent[space], intervals.get(space))
+        _finding(tables, space, winners.get(space), spent[space], notes.get(space, ""))
         for space in tables.plan["spaces"]
     ]
 
 
 def _finding(
-    tables: StudyTables,
-    space: str,
-    winner: dict[Any, Any] | None,
-    spent: dict[Any, Any],
-    found: stats.Interval | None,
+    tables: StudyTables, space: str, winner: dict[Any, Any] | None, spent: dict[Any, Any], note: str
 ) -> Finding:
     budget = _budget(spent)
     if winner is None:
         return Finding(space, "", f"no trial has finished at full length, so there is no winner; {budget}.")
     trial = tables.trials.set_index("trial").loc[winner["trial"]].to_dict()
     configuration = wording.configuration(trial, tables.plan["spaces"][space])
-    name = tables.plan["metric"]["name"]
-    validation = f"{wording.score(winner['score'], tables.plan)} validation {name} in the search"
-    if found is None:
-        sentence = f"{winner['trial']} with {validation}; not tested yet, so no verdict; {budget}."
-    else:
-        tested = wording.interval(found, tables.plan)
-        sentence = f"{winner['trial']}, retrained, has {tested} test {name}; {validation}; {budget}."
-    return Finding(space, configuration, sentence)
+    retrained = "retrained" if winner["retrained"] else "not retrained yet, so not tested"
+    parts = [f"{winner['trial']}, {retrained}", note, budget]
+    return Finding(space, configuration, "; ".join(part for part in parts if part) + ".")
+
+
+def _whole(winner: dict[Any, Any], tables: StudyTables) -> bool:
+    return bool(winner["epochs_trained"] >= tables.plan["max_epochs"])
 
 
 def _budget(spent: dict[Any, Any]) -> str:
@@ -84,22 +85,194 @@ def _budget(spent: dict[Any, Any]) -> str:
     return f"{trials} cost {epochs}, stopping saved {saved:,}{share}"
 
 
-def verdicts(tables: StudyTables) -> list[str]:
-    """Return one sentence per pair of spaces; `cannot tell` is an answer."""
-    if len(tables.plan["spaces"]) < 2:
+def overview(tables: StudyTables, verdicts: Verdicts) -> list[Cells]:
+    """Return a row per space, the best first, as the page and the terminal show it."""
+    return [_overview_row(row, tables) for row in verdicts.ranking.to_dict("records")]
+
+
+def _overview_row(row: dict[Any, Any], tables: StudyTables) -> Cells:
+    plan = tables.plan
+    mean = Interval(row["test"], row["low"], row["high"], row["n"])
+    tested = pd.notna(row["test"])
+    places = sorted({row["rank_low"], row["rank_high"]}) if tested else []
+    rank = "-".join(f"{place:.0f}" for place in places) or wording.MISSING
+    validation = wording.score(row["validation"], plan)
+    if pd.notna(row["epochs_trained"]) and not _whole(row, tables):
+        validation += f" (epoch {row['epochs_trained']:.0f} of {plan['max_epochs']})"
+    gain = wording.difference(row["gain"], plan)
+    return {
+        "rank": (rank, row["rank_low"]),
+        "space": (row["space"], row["space"]),
+        f"test {plan['metric']['name']}": (wording.short_interval(mean, plan), row["test"]),
+        "n": (str(row["n"]), row["n"]),
+        "validation": (validation, row["validation"]),
+        "gain": (gain if gain.startswith(("-", wording.MISSING)) else f"+{gain}", row["gain"]),
+        "parameters": (_whole_number(row["parameters"]), row["parameters"]),
+        "s/epoch": (wording.value(row["seconds_per_epoch"]), row["seconds_per_epoch"]),
+    }
+
+
+def _whole_number(value: float) -> str:
+    return wording.MISSING if pd.isna(value) else f"{value:,.0f}"
+
+
+def explained(tables: StudyTables) -> str:
+    """Say what the columns of the overview are."""
+    images = stats.test_images(tables)
+    over = f"seeds and the {images:,} test images" if images else "seeds alone, for this test split"
+    name, unit = tables.plan["metric"]["name"], wording.difference_unit(tables.plan)
+    return (
+        f"Rank: the places that the verdicts leave open. Test {name}: mean of the winner's n retrained seeds, with the "
+        f"95{wording.STUCK}% interval over {over}, from {SMALLEST_SAMPLE} seeds on. Validation: the winner's score in "
+        f"the search. Gain: that minus the reference setting's, in {unit}, one run each. Chosen by validation; the "
+        "test split decides nothing."
+    )
+
+
+def headline(tables: StudyTables, verdicts: Verdicts) -> str:
+    """Say in one sentence who leads, by how much and how sure, or why nobody can tell."""
+    plan, tested, name = tables.plan, verdicts.tested, tables.plan["metric"]["name"]
+    if not tested:
+        return "No verdict: no winner has been tested."
+    leader = str(verdicts.ranking["space"].iloc[0])
+    best = f"{wording.score(tested[leader].mean, plan)} test {name}"
+    if len(plan["spaces"]) == 1:
+        return f"{leader} has {wording.interval(tested[leader], plan)} test {name}."
+    if len(tested) == 1:
+        return "Which space is better: cannot tell, since fewer than two have a tested winner."
+    if verdicts.pairs["low"].isna().all():
+        most = wording.count(int(verdicts.pairs["n"].max()), "shared seed")
+        why = f"No pair can be decided: {most}, an interval needs {SMALLEST_SAMPLE}."
+        return f"{why} {leader} has the highest mean, {best}."
+    found = _against(leader, verdicts)
+    unit = wording.difference_unit(plan)
+    least = wording.difference(found.loc[found["verdict"] == "better", "low"].min(), plan)
+    texts = {
+        "better": f"better than {{}} by at least {least} {unit}",
+        "worse": "worse than {} on the seeds that both have",
+        "equivalent": f"equivalent to {{}} (within {verdicts.margin:g} {unit})",
+        "cannot tell": "cannot be told from {}",
+    }
+    groups = {verdict: found.loc[found["verdict"] == verdict, "other"].to_list() for verdict in texts}
+    parts = [text.format(_some(groups[verdict])) for verdict, text in texts.items() if groups[verdict]]
+    return f"{leader} has the highest mean, {best}: {'; '.join(parts)}."
+
+
+def _against(leader: str, verdicts: Verdicts) -> pd.DataFrame:
+    """Return the pairs of the leader with `other` and the verdict as it is for the leader, who may be second where
+    not all seeds are shared.
+    """
+    pairs = verdicts.pairs
+    ahead, behind = pairs[pairs["first"] == leader], pairs[pairs["second"] == leader]
+    turned = behind["verdict"].replace("better", "worse")
+    return pd.concat([ahead.assign(other=ahead["second"]), behind.assign(other=behind["first"], verdict=turned)])
+
+
+def _some(names: list[str]) -> str:
+    return wording.listed(names) if len(names) <= MOST_NAMES else f"{len(names)} others"
+
+
+def sentences(tables: StudyTables, verdicts: Verdicts) -> list[str]:
+    """Return a sentence for the leader against each of the next few; `cannot tell` is an answer."""
+    if verdicts.pairs["low"].isna().all():
         return []
-    pairs = stats.gaps(tables)
-    if pairs.empty:
-        return ["Which space is better: cannot tell, since fewer than two have a tested winner."]
-    return [_verdict(row, tables) for row in pairs.to_dict("records")]
+    leader = verdicts.ranking["space"].iloc[0]
+    mine = verdicts.pairs[verdicts.pairs["first"] == leader].head(MOST_SENTENCES)
+    return [_sentence(row, tables, verdicts.margin) for row in mine.to_dict("records")]
 
 
-def _verdict(row: dict[Any, Any], tables: StudyTables) -> str:
-    unit, seeds = wording.difference_unit(tables.plan), wording.count(row["n"], "shared seed")
-    ends = [wording.difference(row[end], tables.plan) for end in ("gap", "low", "high")]
+def _sentence(row: dict[Any, Any], tables: StudyTables, margin: float) -> str:
+    unit = wording.difference_unit(tables.plan)
+    pair = f"{row['first']} or {row['second']}"
     if pd.isna(row["low"]):
-        return f"{row['first']} or {row['second']}: cannot tell, with {seeds} there is no interval."
-    gap = f"{ends[0]} {unit}, {100 * row['level']:.4g} % paired t interval {ends[1]} to {ends[2]}, n = {seeds}"
-    if row["low"] > 0:
-        return f"{row['first']} is better than {row['second']} by {gap}."
-    return f"{row['first']} or {row['second']}: cannot tell; the gap is {gap}."
+        return f"{pair}: cannot tell, there is no interval; it needs {_to_decide(row)}."
+    seeds = wording.count(row["n"], "shared seed" if row["paired"] else "seed")
+    gap, low, high = (wording.difference(row[end], tables.plan) for end in ("gap", "low", "high"))
+    level = f"{100 * row['level']:.4g}{wording.STUCK}% interval {low} to {high}"
+    ends = f"{gap} {unit} ({level}, n{wording.STUCK}={wording.STUCK}{seeds})"
+    if row["verdict"] == "better":
+        return f"{row['first']} is better than {row['second']} by {ends}."
+    if row["verdict"] == "equivalent":
+        return f"{pair}: equivalent; the gap {ends} lies within ±{margin:g} {unit}."
+    return f"{pair}: cannot tell; the gap is {ends}; to decide it needs {_to_decide(row)}."
+
+
+def _to_decide(row: dict[Any, Any]) -> str:
+    if row["verdict"] != "cannot tell":
+        return wording.MISSING
+    if pd.notna(row["needed_images"]):
+        return f"≥ {row['needed_images']:,.0f} test images"
+    seeds = row["needed_seeds"]
+    return "> 1,000 seeds" if seeds == float("inf") else f"≥ {seeds:.0f} seeds"
+
+
+def warnings(verdicts: Verdicts) -> list[str]:
+    """Return a sentence for each thing that makes scores of the search less than they seem, with its spaces."""
+    noted = verdicts.worth[verdicts.worth["warning"].astype(bool)]  # without rows the column has no type
+    return [f"{wording.listed(rows['space'].to_list())}: {note}." for note, rows in noted.groupby("note", sort=False)]
+
+
+def pair_rows(tables: StudyTables, verdicts: Verdicts) -> list[Cells]:
+    """Return a row per pair of tested winners."""
+    return [_pair_row(row, tables) for row in verdicts.pairs.to_dict("records")]
+
+
+def _pair_row(row: dict[Any, Any], tables: StudyTables) -> Cells:
+    plan = tables.plan
+    gap, low, high = (wording.difference(row[end], plan) for end in ("gap", "low", "high"))
+    known = pd.notna(row["low"])
+    chance = f"{row['superiority']:.2f}" if pd.notna(row["superiority"]) else wording.MISSING
+    if pd.notna(row["superiority_low"]):
+        chance += f" ({row['superiority_low']:.2f} to {row['superiority_high']:.2f})"
+    alone = "/".join(wording.value(row[name]) for name in ("only_first", "only_second"))
+    return {
+        "first": (row["first"], row["first"]),
+        "second": (row["second"], row["second"]),
+        "verdict": (row["verdict"], row["verdict"]),
+        "gap": (f"{gap} ({low} to {high})" if known else gap, row["gap"]),
+        "level": (f"{100 * row['level']:.4g}{wording.STUCK}%" if known else wording.MISSING, row["level"]),
+        "n": (str(row["n"]) if row["paired"] else f"{row['n']}, not paired", row["n"]),
+        "to decide": (_to_decide(row), row["needed_seeds"]),
+        "P(first > second)": (chance, row["superiority"]),
+        "only first/second right": (alone if pd.notna(row["only_first"]) else wording.MISSING, row["only_first"]),
+        "ahead from epoch": (wording.value(row["ahead_from"]), row["ahead_from"]),
+        "curves cross at": (row["crossings"] or wording.MISSING, row["crossings"]),
+        "second ahead at k trials": (row["few_trials"] or wording.MISSING, row["few_trials"]),
+    }
+
+
+def pairs_explained(tables: StudyTables, verdicts: Verdicts) -> str:
+    """Say how the verdicts are reached."""
+    unit = wording.difference_unit(tables.plan)
+    images = stats.test_images(tables)
+    over = "seeds and test images" if images else "seeds alone, so the verdict is about this test split"
+    return (
+        f"Gap in {unit}, with its interval over {over}. Better: the interval lies above 0. Equivalent: it lies within "
+        f"±{verdicts.margin:g} {unit} (--margin). Cannot tell: neither. Each interval has the level at which Holm's "
+        f"step-down judged the pair, so all verdicts together hold with 95{wording.STUCK}%. To decide: what gives 80"
+        f"{wording.STUCK}% power, if the true gap is the one seen, or {verdicts.margin:g} if that is larger; test "
+        "images where no number of seeds is enough. P: how often a seed of the first beats the same seed of the second "
+        f"(ties half), with the exact 95{wording.STUCK}% interval. Only right: test images that only one of the two "
+        "has right, mean over seeds. Ahead and cross: mean validation curves of the final runs. Second ahead: numbers "
+        "k of random trials whose best is expected to be better in the second space."
+    )
+
+
+def worth_rows(tables: StudyTables, verdicts: Verdicts) -> list[Cells]:
+    """Return a row per winner: what tuning gained, and how much the search overstated it."""
+    return [_worth_row(row, tables) for row in verdicts.worth.to_dict("records")]
+
+
+def _worth_row(row: dict[Any, Any], tables: StudyTables) -> Cells:
+    plan = tables.plan
+    gap, low, high = (wording.difference(row[end], plan) for end in ("selection_gap", "low", "high"))
+    return {
+        "space": (row["space"], row["space"]),
+        "winner": (row["trial"], row["trial"]),
+        "reference": (wording.score(row["reference"], plan), row["reference"]),
+        "winner's validation": (wording.score(row["validation"], plan), row["validation"]),
+        "gain": (wording.difference(row["gain"], plan), row["gain"]),
+        "luck": (wording.difference(row["luck"], plan), row["luck"]),
+        "selection gap": (f"{gap} ({low} to {high})" if pd.notna(row["low"]) else gap, row["selection_gap"]),
+        "n": (str(row["n"]), row["n"]),
+    }

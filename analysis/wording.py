@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.stats import Interval
+from analysis.intervals import SMALLEST_SAMPLE, Interval
 
 Setting = str | float | None  # bool and int are floats to the type checker
 MISSING = "\N{EN DASH}"
@@ -27,8 +27,13 @@ def score(value: float, plan: Mapping[str, Any]) -> str:
 
 
 def difference(value: float, plan: Mapping[str, Any]) -> str:
-    """Return a difference of scores, without its unit: percentage points of a fraction."""
-    return f"{100 * value:.1f}" if is_fraction(plan) else f"{value:.3g}"
+    """Return a difference of scores, without its unit: percentage points of a fraction; two decimals below 1."""
+    if pd.isna(value):
+        return MISSING
+    if not is_fraction(plan):
+        return f"{value:.3g}"
+    points = 100 * value
+    return f"{points:.1f}" if abs(points) >= 1 or not points else f"{points:.2f}"
 
 
 def difference_unit(plan: Mapping[str, Any]) -> str:
@@ -37,13 +42,27 @@ def difference_unit(plan: Mapping[str, Any]) -> str:
 
 
 def interval(found: Interval, plan: Mapping[str, Any]) -> str:
-    """Return a mean with its interval and n: `97.2 % (95 % t interval 96.8 % to 97.6 %, n = 4 seeds)`."""
+    """Return a mean with its interval and n: `97.2 % (95 % interval 96.8 % to 97.6 %, n = 4 seeds)`."""
     mean, seeds = score(found.mean, plan), count(found.n, "seed")
     if not found.known:
-        return f"{mean} (n{STUCK}={STUCK}{seeds}: too few for an interval)"
-    least, most = (0.0, 1.0) if plan["metric"]["unit"] == "fraction" else (-math.inf, math.inf)
-    ends = f"{score(max(found.low, least), plan)} to {score(min(found.high, most), plan)}"
-    return f"{mean} (95{STUCK}% t interval {ends}, n{STUCK}={STUCK}{seeds})"
+        why = "too few for an interval" if found.n < SMALLEST_SAMPLE else "nothing varies, so no interval"
+        return f"{mean} (n{STUCK}={STUCK}{seeds}: {why})"
+    low, high = within(found, plan)
+    return f"{mean} (95{STUCK}% interval {score(low, plan)} to {score(high, plan)}, n{STUCK}={STUCK}{seeds})"
+
+
+def short_interval(found: Interval, plan: Mapping[str, Any]) -> str:
+    """Return a mean with the ends of its interval, where there is one: `97.2 % (96.8 to 97.6)`."""
+    if not found.known:
+        return score(found.mean, plan)
+    ends = [score(end, plan).partition(STUCK)[0] for end in within(found, plan)]
+    return f"{score(found.mean, plan)} ({' to '.join(ends)})"
+
+
+def within(found: Interval, plan: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the ends of an interval of a score, cut where no score can be."""
+    least, most = (0.0, 1.0) if is_fraction(plan) else (-math.inf, math.inf)
+    return max(found.low, least), min(found.high, most)
 
 
 def count(number: int, noun: str) -> str:

@@ -217,20 +217,19 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     """Print what came out, what it cost, and what to do next."""
     from analysis import read
     from analysis.stats import spending
-    from analysis.summary import findings, verdicts
+    from analysis.summary import headline, overview, warnings
+    from analysis.verdicts import judge
 
     tables, plan = read(engine.plan.folder), engine.plan
     if engine.outcome == "failed":
         none = f"every trial of {', '.join(engine.failed_spaces)} failed; trial.log in their folders says why"
         why = engine.repeated_failure or (none if engine.failed_spaces else "no final run reached the test split")
         console.print(f"The study failed: {why}", markup=False, soft_wrap=True)
-    rows: dict[str, str] = {}
-    for finding in findings(tables):
-        rows[finding.space] = finding.sentence
-        if finding.configuration:
-            rows[f"{finding.space} best"] = finding.configuration
-    if len(engine.spaces) > 1:
-        rows["Verdict"] = " ".join(verdicts(tables))
+    judged = judge(tables)
+    _show_columns([{name: text for name, (text, _) in row.items()} for row in overview(tables, judged)], console)
+    rows = {"Verdict": headline(tables, judged)}
+    if found := warnings(judged):
+        rows["Mind"] = " ".join(found)
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
@@ -241,6 +240,17 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
     rows["Resume"] = f"python -m study.run --resume {quote(str(plan.folder))}{more}"
     _show_rows(rows, console)
+
+
+def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
+    """Print a line for each row under its headings; the second column, names, to the left."""
+    lines = [dict(zip(rows[0], rows[0], strict=True)), *rows]
+    widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}
+    for line in lines:
+        cells = [
+            f"{text:<{widths[name]}}" if name == "space" else f"{text:>{widths[name]}}" for name, text in line.items()
+        ]
+        console.print("  ".join(cells).replace("\u00a0", " "), markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_rows(rows: dict[str, str], console: Console) -> None:

@@ -1,5 +1,6 @@
 """Every figure from every kind of study: what is drawn is what the small table says."""
 
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -147,6 +148,34 @@ def test_test_scores_show_every_seed_and_no_interval_below_three(studies: dict[s
     data = figure.data(single)
     assert data.loc[data["kind"] == "mean", ["low", "high"]].isna().all(axis=None)
     assert "too few for an interval" in figure.alt(data, single)
+    assert [text.get_text() for text in drawn(figure, data, single).legends[0].get_texts()] == ["mean", "one seed"]
+    shown = [text.get_text() for text in drawn(figure, figure.data(normal), normal).legends[0].get_texts()]
+    assert shown == ["mean and 95 % interval", "one seed"]
+
+
+def test_captions_name_spaces_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    tables = analysis.read(SampleRun(spaces=("vgg", "lenet", "resnet"), trials=1, accidents=False).write(tmp_path))
+    shuffled = StudyTables(**{**vars(tables), "final": tables.final[::-1].reset_index(drop=True)})
+    for name in ("test_scores", "final_curves"):
+        caption = FIGURES[name].caption(FIGURES[name].data(shuffled), shuffled)
+        assert "(vgg n = 4, lenet n = 4 and resnet n = 4" in caption
+
+
+@pytest.mark.parametrize("count", range(1, 16))
+def test_every_mark_of_a_class_stays_in_its_row(count: int) -> None:
+    spaces = [f"space{number}" for number in range(count)]
+    classes = ["cat", "dog", "cow"]
+    rows = [(space, name, 0.5, 0.4, 0.6, 9, 2) for space in spaces for name in classes]
+    data = pd.DataFrame(rows, columns=["space", "class", "accuracy", "low", "high", "images", "seeds"])
+    plan = {"spaces": dict.fromkeys(spaces), "metric": {"name": "accuracy", "unit": "fraction"}}
+    with style.style():
+        axes = FIGURES["class_accuracy"].canvas(data, plan).axes[0]
+    marks = np.array([line.get_ydata() for line in axes.lines if len(np.asarray(line.get_xdata())) == len(classes)])
+    assert marks.shape == (count, len(classes))
+    assert (np.abs(marks - np.arange(len(classes))) <= 0.4 + 1e-9).all()
+    assert (np.diff(marks, axis=0) > 0.05).all()
+    lines = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 2]
+    assert [np.asarray(line.get_ydata())[0] for line in lines] == [0.5, 1.5]
 
 
 def test_final_means_exist_only_where_every_seed_does(studies: dict[str, StudyTables]) -> None:

@@ -186,9 +186,19 @@ def test_the_end_says_what_it_cost_and_how_to_go_on(tmp_path: Path) -> None:
     engine, (screen, out) = make(tmp_path), console()
     finish(engine)
     engine.close()
-    SampleRun(spaces=("resnet",)).write(engine.plan.folder)
+    spaces = ("resnet", "plain", "densenet_simple")
+    SampleRun(spaces=spaces).write(engine.plan.folder)
     show_end(engine, tmp_path / "report.html", screen)
-    for expected in ("95 % t interval", "saved by stopping", str(tmp_path / "report.html"), "--dataset cifar10"):
+    lines = out.getvalue().splitlines()
+    assert [line.split()[1] for line in lines[:4]] == ["space", *spaces]
+    assert all(len(line) <= 100 for line in lines[:4])
+    assert sum(line.startswith("Verdict") for line in lines) == 1
+    for expected in (
+        "Verdict  resnet has the highest mean",
+        "saved by stopping",
+        str(tmp_path / "report.html"),
+        "--dataset cifar10",
+    ):
         assert expected in out.getvalue()
     assert f"--resume {engine.plan.folder} --trials 12" in out.getvalue()
 

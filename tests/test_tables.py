@@ -220,29 +220,6 @@ def test_the_worker_side_does_not_import_pandas() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=PAGE.parents[1], check=False).returncode == 0
 
 
-def test_t_interval_is_that_of_scipy() -> None:
-    values = [0.91, 0.93, 0.94, np.nan, 0.97]
-    known = np.array([0.91, 0.93, 0.94, 0.97])
-    low, high = reference.t.interval(0.95, 3, known.mean(), reference.sem(known))
-    found = stats.t_interval(values)
-    assert (found.mean, found.low, found.high, found.n) == pytest.approx((known.mean(), low, high, 4))
-
-
-@pytest.mark.parametrize("values", [[], [0.5], [0.5, 0.6]])
-def test_too_few_seeds_have_no_interval(values: list[float]) -> None:
-    found = stats.t_interval(values)
-    assert not found.known
-    assert found.n == len(values)
-
-
-def test_wilson_interval_is_that_of_scipy() -> None:
-    low, high = stats.wilson(np.array([0.0, 7.0, 10.0, 0.0]), np.array([10.0, 10.0, 10.0, 0.0]))
-    for k, successes in enumerate((0, 7, 10)):
-        known = reference.binomtest(successes, 10).proportion_ci(method="wilson")
-        assert (low[k], high[k]) == pytest.approx((known.low, known.high))
-    assert np.isnan(low[3])
-
-
 def write_search(log: Log) -> None:
     """Two finished trials (0.6, then 0.8), one stopped at epoch 3 with the highest score, one failed after
     2.
@@ -275,22 +252,6 @@ def test_only_stopped_trials_save_epochs(log: Log) -> None:
 def test_numbers_at_risk(log: Log) -> None:
     write_search(log)
     assert stats.at_risk(log.read())["at_risk"].to_list() == [4, 4, 3, 2, 2, 2, 2, 2, 2]
-
-
-def test_the_gap_is_paired_over_shared_seeds_and_signed(log: Log) -> None:
-    log.folder = SampleRun(trials=0, final=False).write(log.folder)
-    scores = {"resnet": [0.90, 0.92, 0.91, 0.99], "densenet": [0.93, 0.94, 0.96]}
-    for space in scores:
-        trial = f"{space}-0000"
-        log.suggest(trial)
-        log.add("final_chosen", space=space, rank=1, trial=trial, score=0.9, epochs_trained=9)
-        for seed, score in enumerate(scores[space], 1):
-            log.final(trial, seed, score)
-    gap = stats.gaps(log.read()).iloc[0]
-    difference = np.array([0.03, 0.02, 0.05])
-    low, high = reference.t.interval(0.95, 2, difference.mean(), reference.sem(difference))
-    assert gap[["first", "second", "n"]].to_list() == ["densenet", "resnet", 3]
-    assert gap[["gap", "low", "high"]].to_list() == pytest.approx([difference.mean(), low, high])
 
 
 def test_the_winner_of_several_retrained_ones_has_the_best_mean_validation_score(log: Log) -> None:

@@ -23,9 +23,12 @@ def draw_class_accuracy(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     spaces, classes = list(data["space"].unique()), list(data["class"].unique())
     canvas.set_size_inches(style.WIDTH, 1.2 + (0.18 + 0.13 * len(spaces)) * len(classes))
     axes = canvas.subplots()
+    step = min(0.22, 0.8 / len(spaces))  # the marks of a class stay between the lines around it
+    for line in range(len(classes) - 1):
+        axes.axhline(line + 0.5, color=axes.xaxis.get_gridlines()[0].get_color(), linewidth=0.8, zorder=0)
     for place, space in enumerate(spaces):
         rows, look = data[data["space"] == space], style.look(space, plan)
-        y = np.arange(len(rows)) + 0.22 * (place - (len(spaces) - 1) / 2)
+        y = np.arange(len(rows)) + step * (place - (len(spaces) - 1) / 2)
         axes.hlines(y, rows["low"], rows["high"], color=look["color"], linewidth=1.6)
         axes.plot(rows["accuracy"], y, color=look["color"], marker=look["marker"], linestyle="", markersize=5)
     axes.set_yticks(range(len(classes)), classes)

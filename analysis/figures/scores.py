@@ -4,8 +4,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from analysis import stats, style, wording
+from analysis import stats, style, verdicts, wording
 from analysis.figures.figure import Figure, Plan
+from analysis.intervals import SMALLEST_SAMPLE
 from analysis.tables import StudyTables
 
 
@@ -29,7 +30,7 @@ def test_scores_data(tables: StudyTables) -> pd.DataFrame:
             "high": i.high,
             "n": i.n,
         }
-        for space, i in stats.test_intervals(tables).items()
+        for space, i in verdicts.score_intervals(tables).items()
     ]
     columns = ["space", "trial", "kind", "seed", "score", "tie", "low", "high", "n"]
     seeds["tie"] = seeds.groupby(["space", "score"]).cumcount()
@@ -55,12 +56,14 @@ def draw_test_scores(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     axes.margins(x=0.08)
     axes.grid(axis="x")
     style.score_axis(axes.xaxis, plan, "test")
-    style.legend_below(canvas, _legend())
+    style.legend_below(canvas, _legend(drawn=bool(data["low"].notna().any())))
 
 
-def _legend() -> list[Line2D]:
+def _legend(drawn: bool) -> list[Line2D]:
+    """Name the interval only where one is drawn."""
     seed = Line2D([], [], color=style.QUIET, marker="o", linestyle="", markerfacecolor="none", label="one seed")
-    mean = Line2D([], [], color=style.QUIET, marker="o", linewidth=2, label="mean and 95 % t interval")
+    width, label = (2, "mean and 95 % interval") if drawn else (0, "mean")
+    mean = Line2D([], [], color=style.QUIET, marker="o", linewidth=width, label=label)
     return [mean, seed]
 
 
@@ -68,21 +71,18 @@ def caption_test_scores(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say over what the interval is taken."""
     means = data[data["kind"] == "mean"]
     sizes = wording.listed([f"{row.space} n = {row.n}" for row in means.astype({"n": int}).itertuples()])
-    images = (
-        wording.count(int(tables.openings["images"].max()), "test image") if len(tables.openings) else "test images"
-    )
+    images = stats.test_images(tables)
+    over = f"seeds and the {images:,} test images" if images else "seeds, for this test split"
     return (
-        f"Test {tables.plan['metric']['name']} of the winner of each space, retrained with fresh seeds "
-        f"({sizes}; "
-        f"{images}). Filled: mean with its 95 % t interval over seeds, drawn from 3 seeds on; hollow: one "
-        "seed. The interval "
-        "holds the choice of test images and of the winner fixed."
+        f"Test {tables.plan['metric']['name']} of the winner of each space, retrained with fresh seeds ({sizes}). "
+        f"Filled: mean with its 95 % interval over {over}, drawn from {SMALLEST_SAMPLE} seeds on; hollow: one seed. "
+        "The interval holds the choice of the winner fixed."
     )
 
 
 def alt_test_scores(data: pd.DataFrame, tables: StudyTables) -> str:
     """State mean, interval and n of every space."""
-    intervals = stats.test_intervals(tables)
+    intervals = verdicts.score_intervals(tables)
     known = [space for space in tables.plan["spaces"] if (data["space"] == space).any()]
     stated = [f"{space} {wording.interval(intervals[space], tables.plan)}" for space in known]
     return f"Test {tables.plan['metric']['name']}: " + "; ".join(stated) + "."

@@ -1,0 +1,146 @@
+"""What another budget would have said: who is ahead after fewer epochs or fewer trials, and how soon a target is
+reached.
+
+Curves are validation scores of the final runs of the winners; of the test split there are no curves.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis import stats
+from analysis.tables import StudyTables
+
+Floats = npt.NDArray[np.float64]
+
+
+def mean_curves(tables: StudyTables) -> pd.DataFrame:
+    """Return the mean validation score of each winner's final runs: a row per epoch, a column per space.
+
+    Only at epochs that all of its runs have: missing elsewhere, so that no mean is one of survivors.
+    """
+    runs = stats.winning_finals(tables)[["final", "space"]]
+    rows = runs.merge(tables.final_epochs, on="final")
+    cells = rows.groupby(["epoch", "space"], sort=True)["val_score"].agg(["mean", "count"]).reset_index()
+    whole = cells["count"] == cells["space"].map(runs["space"].value_counts())
+    return cells[whole].pivot_table(index="epoch", columns="space", values="mean")
+
+
+def lead(curves: pd.DataFrame, first: str, second: str) -> tuple[float, list[int]]:
+    """Return from which epoch on `first` is ahead to the end, and the epochs at which the two curves have crossed.
+
+    The first epoch is NaN where `first` is not ahead at the end, or where the curves are missing. A crossing is the
+    first epoch at which the other one is ahead; equal scores cross nothing.
+    """
+    if first not in curves or second not in curves:
+        return np.nan, []
+    gap = (curves[first] - curves[second]).dropna()
+    gap = gap[gap != 0]
+    ahead, epochs = gap.to_numpy() > 0, [int(epoch) for epoch in gap.index]
+    crossings = [epoch for epoch, turn in zip(epochs[1:], ahead[1:] != ahead[:-1], strict=True) if turn]
+    if not len(ahead) or not ahead[-1]:
+        return np.nan, crossings
+    return float(crossings[-1] if crossings else epochs[0]), crossings
+
+
+def expected_best(scores: Floats, k: npt.NDArray[np.int64]) -> Floats:
+    """Return the expected best of `k` (K,) scores drawn with replacement from `scores` (N,) (Dodge et al. 2019,
+    arXiv:1909.03004).
+    """
+    share = np.arange(len(scores) + 1) / len(scores)
+    weights = np.diff(share[None, :] ** k[:, None], axis=1)  # (K, N): chance that the i-th smallest is the best
+    return np.asarray(weights @ np.sort(scores))
+
+
+def best_of_k(tables: StudyTables) -> pd.DataFrame:
+    """Return `space`, `k`, `low`, `high`, `n`: bounds of the expected best score of k random trials, k <= n / 2.
+
+    From the random arm alone, whose trials are independent. A stopped trial has no score at full length: `low` takes
+    its best so far, `high` the worst one that reached full length, as if stopping had kept the order. A diverged or
+    failed trial counts as chance. Spaces with fewer than two such trials have no row.
+    """
+    parts = [_best_of_k(tables, space) for space in tables.plan["spaces"]]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _best_of_k(tables: StudyTables, space: str) -> pd.DataFrame:
+    trials = tables.trials
+    ended = trials["state"].isin(["finished", "stopped", "diverged", "failed"])
+    arm = trials[(trials["space"] == space) & (trials["origin"] == "random") & ended]
+    full = arm["trial"].isin(stats.full_length(tables)["trial"])
+    chance = float(tables.plan["metric"].get("chance") or 0.0)
+    floor = arm["score"].where(full, arm["best_score"].where(arm["state"] == "stopped", chance)).fillna(chance)
+    worst = arm.loc[full, "score"].min()  # NaN where none: then there is no upper bound
+    ceiling = floor.where(arm["state"] != "stopped", np.fmax(floor, worst) if full.any() else np.nan)
+    k = np.arange(1, len(arm) // 2 + 1)
+    ends = {"low": expected_best(floor.to_numpy(), k), "high": expected_best(ceiling.to_numpy(), k)} if len(k) else {}
+    columns = ["space", "k", "low", "high", "n"]
+    return pd.DataFrame({"space": space, "k": k, **ends, "n": len(arm)}, columns=columns)
+
+
+def ahead_with_few_trials(bounds: pd.DataFrame, first: str, second: str) -> list[int]:
+    """Return the numbers of random trials with which `first` is surely expected ahead of `second`: bounds apart."""
+    table = bounds.pivot_table(index="k", columns="space", values=["low", "high"], sort=False)
+    if ("low", first) not in table or ("high", second) not in table:
+        return []
+    return [int(k) for k in table.index[table[("low", first)] > table[("high", second)]]]
+
+
+def target_score(tables: StudyTables, share: float = 0.95) -> float:
+    """Return the score that lies `share` of the way from chance to the best mean validation score of a winner's
+    final runs; NaN where there are none.
+    """
+    chance = float(tables.plan["metric"].get("chance") or 0.0)
+    return chance + share * (float(mean_curves(tables).max().max()) - chance)
+
+
+def time_to_target(tables: StudyTables, target: float) -> pd.DataFrame:
+    """Return when each final run of a winner first had a validation score of `target`: a row per final run.
+
+    `space`, `final`, `seed`, `reached`, `epochs`, `seconds`: up to that epoch, its own included, or, where it is not
+    reached, all that was trained: then the true time is longer (censored).
+    """
+    runs = stats.winning_finals(tables)
+    rows = [
+        {"space": run.space, "final": run.final, "seed": run.seed, **_first_time(tables, str(run.final), target)}
+        for run in runs.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=["space", "final", "seed", "reached", "epochs", "seconds"])
+
+
+def _first_time(tables: StudyTables, final: str, target: float) -> dict[str, object]:
+    curve = tables.final_epochs[tables.final_epochs["final"] == final].sort_values("epoch")
+    hit = np.flatnonzero(curve["val_score"] >= target)
+    until = curve.iloc[: hit[0] + 1] if len(hit) else curve
+    epochs = int(until["epoch"].iloc[-1]) if len(until) else 0
+    return {"reached": bool(len(hit)), "epochs": epochs, "seconds": float(until["seconds"].sum())}
+
+
+def speed(tables: StudyTables, target: float) -> pd.DataFrame:
+    """Return how fast each winner's final runs reach `target`: `space`, `n`, `reached`, `epochs`, `seconds`.
+
+    `epochs` and `seconds` are Kaplan-Meier medians, which count a run that did not get there as later than all that
+    did by then; missing where fewer than half got there.
+    """
+    runs = time_to_target(tables, target)
+    rows = [
+        {
+            "space": space,
+            "n": len(mine),
+            "reached": int(mine["reached"].sum()),
+            **{name: kaplan_meier_median(mine[name], mine["reached"]) for name in ("epochs", "seconds")},
+        }
+        for space, mine in runs.groupby("space", sort=False)
+    ]
+    return pd.DataFrame(rows, columns=["space", "n", "reached", "epochs", "seconds"])
+
+
+def kaplan_meier_median(times: npt.ArrayLike, reached: npt.ArrayLike) -> float:
+    """Return the first time by which the Kaplan-Meier estimate has half of the runs there; NaN if none."""
+    time, event = np.asarray(times, dtype=float), np.asarray(reached, dtype=bool)
+    left = 1.0
+    for moment in np.unique(time[event]):
+        left *= 1 - float((event & (time == moment)).sum()) / float((time >= moment).sum())
+        if left <= 0.5 + 1e-12:
+            return float(moment)
+    return np.nan
