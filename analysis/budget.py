@@ -9,9 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis import stats
+from analysis.intervals import Floats
 from analysis.tables import StudyTables
-
-Floats = npt.NDArray[np.float64]
 
 
 def mean_curves(tables: StudyTables) -> pd.DataFrame:

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from analysis.intervals import LEVEL, RESAMPLES, Interval
+from analysis.intervals import LEVEL, RESAMPLES, Floats, Interval
 
-Floats = npt.NDArray[np.float64]
 FEWEST_RANKED: Final = 10  # data sets; with fewer, the ranks can hardly tell anything (Demsar 2006, section 3.2)
 
 

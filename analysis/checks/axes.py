@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis import wording
-from analysis.stats import Floats
+from analysis.intervals import Floats
 
 End = Literal["low", "high"]
 

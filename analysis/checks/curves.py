@@ -13,7 +13,7 @@ from analysis import wording
 from analysis.checks.check import Answer, Check, each_space
 from analysis.checks.record import FEWEST_EPOCHS, Record
 from analysis.checks.remedies import EDIT
-from analysis.stats import Floats
+from analysis.intervals import Floats
 
 Bools = npt.NDArray[np.bool_]
 

@@ -165,9 +165,9 @@ def _seconds(record: Record, seconds: dict[str, float]) -> Answer:
 
 def _leader(record: Record) -> str:
     """The space that leads: by the mean test score of its winner, before there is one by its validation score."""
-    tested = stats.test_intervals(record.tables)
+    tested = stats.winning_finals(record.tables).dropna(subset="test_score").groupby("space")["test_score"].mean()
     if len(tested) == len(record.winners):
-        return max(tested, key=lambda space: tested[space].mean)
+        return str(tested.idxmax())
     return str(record.winners["score"].idxmax())
 
 

@@ -1,19 +1,18 @@
 """Was the search space large enough, feasible, and sampled densely enough? Checks 1 to 3."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.special import bdtrc
 
 from analysis import wording
+from analysis.budget import expected_best
 from analysis.checks.axes import Axis, End, parts
 from analysis.checks.check import Answer, Check, each_space
 from analysis.checks.record import TOP, Parameter, Record
 from analysis.checks.remedies import EDIT, file_of
-from analysis.stats import Floats
 
 EDGE: Final = 0.05  # the best trial lies at an end of the range: in this outer share of it
 OUTER: Final = 0.1  # the best trials crowd at an end: in this outer share of it
@@ -176,14 +175,9 @@ def _gain_of_doubling(record: Record, space: str) -> float:
     arm, known = ended[ended["origin"] == "random"], full[full["origin"] == "random"]["score"].to_numpy()
     if len(arm) < FEWEST_RANDOM or len(known) < FEWEST_BEST:
         return np.nan
-    scores = np.sort(np.concatenate([known, np.full(len(arm) - len(known), known.min())]))
-    return expected_best(scores, len(scores)) - expected_best(scores, len(scores) // 2)
-
-
-def expected_best(scores: Floats, draws: int) -> float:
-    """Return the expected highest of `draws` scores drawn with replacement from `scores` (n,), sorted ascending."""
-    ranks: npt.NDArray[Any] = np.arange(len(scores) + 1) / len(scores)
-    return float(scores @ np.diff(ranks**draws))
+    scores = np.concatenate([known, np.full(len(arm) - len(known), known.min())])
+    half, whole = expected_best(scores, np.array([len(scores) // 2, len(scores)]))
+    return float(whole - half)
 
 
 BOUNDARIES = Check(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis import stats
-from analysis.stats import Floats
+from analysis.intervals import Floats
 from analysis.tables import StudyTables
 
 Parameter = dict[str, Any]
