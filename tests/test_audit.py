@@ -4,6 +4,7 @@ import copy
 import json
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -509,18 +510,19 @@ def test_the_commands_are_of_all_kinds(tmp_path: Path) -> None:
     assert modules == [["analysis.report"], ["study.run", "analysis.audit"]]
 
 
-def test_a_new_study_keeps_what_is_not_to_change(tmp_path: Path) -> None:
-    made = Made(tmp_path / "run")
-    made.plan |= {"fp32": True, "seed": 7}
+def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> None:
     own = tmp_path / "my own.py"
     own.write_text("SPACE = None\n")
+    made = Made(tmp_path / "run")
+    made.plan |= {"fp32": True, "seed": 7, "final": {"configs": 2, "seeds": 5}}
+    made.plan["dataset"] |= {"name": "leaves", "loader": "digits", "image_size": [48, 64], "test_fraction": 0.3}
     made.plan["spaces"]["resnet"]["file"] = str(own)
     inside(made)
     (command,) = of(made, "length")[0].commands
-    asked = run.parser().parse_args(shlex.split(command)[3:])
-    assert (asked.space, asked.dataset, asked.data_dir) == ([str(own)], "digits", Path("/data"))
-    assert (asked.trials, asked.max_epochs, asked.seed, asked.fp32) == (12, 40, 7, True)
-    assert (asked.final_configs, asked.final_seeds, asked.runs, asked.name) == (1, 4, tmp_path, "run-epochs40")
+    given = vars(run.parser().parse_args(shlex.split(command)[3:]))
+    given = {name: value for name, value in given.items() if value is not None and name not in ("no_report", "space")}
+    before = Plan.from_json(made.folder, made.read().plan, gpus_per_trial=None)
+    assert Plan((str(own),), **given) == replace(before, max_epochs=40, name="run-epochs40")
 
 
 def test_a_resume_asks_for_no_fewer_trials_than_planned(tmp_path: Path) -> None:

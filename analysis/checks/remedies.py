@@ -71,7 +71,12 @@ def _flags(record: Record, changes: Changes) -> list[str]:
         **changes,
     }
     spaces = [plan["spaces"][space].get("file") or space for space in used.pop("spaces")]
-    flags = ["--space", *spaces, "--dataset", plan["dataset"]["name"]]
+    dataset = plan["dataset"]
+    flags = ["--space", *spaces, "--dataset", dataset.get("loader", dataset["name"])]
+    if dataset.get("image_size"):
+        flags += ["--image-size", "x".join(map(str, dataset["image_size"]))]
+    if dataset.get("test_fraction"):
+        flags += ["--test-fraction", str(dataset["test_fraction"])]
     if "data_dir" in plan:
         flags += ["--data-dir", _short(Path(plan["data_dir"]))]
     for name, value in used.items():
