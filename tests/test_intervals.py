@@ -77,9 +77,10 @@ def _skewed(rng: np.random.Generator, _study: int) -> Floats:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [20, 30, 60])
-def test_coverage_of_an_exponential(n: int) -> None:
+def test_coverage_of_an_exponential(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "RESAMPLES", 2_000)
     rng = generator()
-    assert 0.93 < covered(lambda _: rng.exponential(1.0, n), 1.0, 4_000) < 0.97
+    assert 0.93 < covered(lambda _: rng.exponential(1.0, n), 1.0, 3_000) < 0.97
 
 
 def test_wilson_interval_is_that_of_scipy() -> None:
