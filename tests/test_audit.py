@@ -749,6 +749,14 @@ def test_a_repeat_with_another_leader_is_a_warning_and_a_stranger_is_refused(tmp
         made.audit()
 
 
+def test_a_winner_that_was_stopped_leads_nothing(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run", ("resnet", "plain"))
+    made.trial(0.8)
+    stopped = made.trial(space="plain", state="stopped", val_score=[0.99] * 3)
+    made.add("final_chosen", space="plain", rank=1, trial=stopped, score=0.99, epochs_trained=3)
+    assert "best of resnet 80.0" in of(made, "repeats")[0].answer.found
+
+
 def test_runs_opened_again_after_a_crash_count_once(tmp_path: Path) -> None:
     made = Made(tmp_path / "run")
     trial = made.trial()

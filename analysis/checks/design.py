@@ -149,8 +149,7 @@ def _budget(record: Record, name: str, budget: dict[str, float]) -> Answer:
 
 def _seconds(record: Record, seconds: dict[str, float]) -> Answer:
     """Time differs by architecture; it is unfair only where the leader had more of it."""
-    scores = record.winners["score"]
-    if scores.empty or not min(seconds.values()):
+    if record.scores.empty or not min(seconds.values()):
         return Answer("NOT TESTABLE", "seconds", "no winner, or no time known")
     leader = _leader(record)
     least = min(seconds, key=seconds.__getitem__)
@@ -168,7 +167,7 @@ def _leader(record: Record) -> str:
     tested = stats.winning_finals(record.tables).dropna(subset="test_score").groupby("space")["test_score"].mean()
     if len(tested) == len(record.winners):
         return str(tested.idxmax())
-    return str(record.winners["score"].idxmax())
+    return str(record.scores.idxmax())
 
 
 def _ranges(record: Record) -> Iterator[Answer]:

@@ -71,7 +71,7 @@ def _lead(record: Record, first: str, second: str, difference: pd.Series) -> Ans
 def repeats(record: Record) -> Iterator[Answer]:
     """Ask whether the search was repeated with another seed, and whether the same space leads then."""
     studies = [record, *(Record(tables) for tables in record.repeats)]
-    leaders = [study.winners["score"] for study in studies]
+    leaders = [study.scores for study in studies]
     if any(scores.empty for scores in leaders):
         yield Answer("NOT TESTABLE", "study", "no winner yet", "resume", {"trials": record.planned_trials})
         return

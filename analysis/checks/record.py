@@ -90,8 +90,13 @@ class Record:
 
     @cached_property
     def winners(self) -> pd.DataFrame:
-        """Winner of each space that has one: columns `trial`, `score`, index `space`."""
+        """Winner of each space that has one: columns `trial`, `score`, `epochs_trained`, index `space`."""
         return stats.winners(self.tables).set_index("space")
+
+    @property
+    def scores(self) -> pd.Series:
+        """Search scores of the winners that reached full length, by space: others do not compare."""
+        return self.winners[self.winners["epochs_trained"] >= self.max_epochs]["score"]
 
     def finals(self, space: str) -> pd.DataFrame:
         """Finished final runs of the winner of `space`."""
