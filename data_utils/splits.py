@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data_utils.images import Images
 
 VALIDATION_FRACTION: Final = 0.2
-CHUNK_BYTES: Final = 2**24  # of pixels that are copied at a time; the images may be a file larger than memory
+CHUNK_BYTES: Final = 2**22  # of pixels that are copied at a time; the images may be a file larger than memory
 
 
 @dataclass(frozen=True)
