@@ -32,8 +32,9 @@ def made(folder):
 DATASETS["made"] = made
 sys.exit(main(["--dataset", "made", "--no-report", "--final-seeds", "1", *sys.argv[3:]]))
 """
-# A network so small that an epoch takes the time that the images take.
+# A network so small that an epoch takes the time that the images take, and one setting, so that all batches are alike.
 SPACE = """
+from dataclasses import replace
 from optuna.distributions import CategoricalDistribution
 from torch import nn
 from study.space import Parameter, Space
@@ -45,7 +46,11 @@ def small(*, in_channels, num_classes, image_size, side):
 SPACE = Space(
     name="small", network="small", description="A linear layer on few pixels.",
     architecture=(Parameter("side", CategoricalDistribution((2, 4)), "scientific"),),
-    training=TRAINING, reference={"side": 4, **HE_2016},
+    training=tuple(
+        replace(parameter, distribution=CategoricalDistribution((HE_2016[parameter.name],)))
+        for parameter in TRAINING if parameter.name in HE_2016
+    ),
+    reference={"side": 4, **HE_2016},
 )
 """
 SIDE = 32
@@ -88,13 +93,17 @@ def workers(events: list[Event]) -> list[int]:
     return sorted({event["worker"] for event in events if event["event"] == "started"})
 
 
-def private_memory(folder: Path, count: int, **environment: str) -> dict[str, list[int]]:
-    """Most private memory in bytes of the driver and of each worker of a study on `count` images, once in training."""
+def own_memory(folder: Path, count: int, **environment: str) -> dict[str, list[int]]:
+    """Bytes that driver and workers of a study on `count` images have of their own at all times, once in training.
+
+    That is anonymous memory, where a copy would lie. Pages of shared memory that only one process has looked at so far
+    would count as private too.
+    """
     folder.mkdir()
     (folder / "small.py").write_text(SPACE)
     flags = ["--space", str(folder / "small.py"), "--trials", "2", "--max-epochs", "3"]
     study = Study(folder, count, SIDE, *flags, **environment)
-    most: dict[int, int] = {}
+    least: dict[int, int] = {}
 
     def look(events: list[Event]) -> None:
         trained = [event["trial"] for event in events if event["event"] == "epoch"]
@@ -103,21 +112,21 @@ def private_memory(folder: Path, count: int, **environment: str) -> dict[str, li
             return
         for process in (study.process.pid, *(started[trial] for trial in trained)):
             try:
-                now = memory(process, "Private_Clean", "Private_Dirty")
+                now = memory(process, "Anonymous")
             except OSError:  # it has just ended
                 continue
-            most[process] = max(most.get(process, 0), now)
+            least[process] = min(least.get(process, now), now)
 
     events = study.follow(look)
     assert all(event["state"] in ("finished", "stopped") for event in events if event["event"] == "ended")
     assert len(workers(events)) == 2
-    return {"driver": [most[study.process.pid]], "workers": [most[process] for process in workers(events)]}
+    return {"driver": [least[study.process.pid]], "workers": [least[process] for process in workers(events)]}
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]:
-    """Private memory of a study on so few images that they do not count."""
-    return private_memory(tmp_path_factory.mktemp("few") / "runs", 6_000)
+    """Own memory of a study on so few images that they do not count."""
+    return own_memory(tmp_path_factory.mktemp("few") / "runs", 6_000)
 
 
 @pytest.mark.parametrize("environment", [{}, RAY_FULL], ids=["in shared memory", "too many for shared memory"])
@@ -125,7 +134,7 @@ def test_neither_workers_nor_driver_have_images_of_their_own(
     tmp_path: Path, few: dict[str, list[int]], environment: dict[str, str]
 ) -> None:
     count = 100_000  # 293 MiB
-    many = private_memory(tmp_path / "runs", count, **environment)
+    many = own_memory(tmp_path / "runs", count, **environment)
     for who in ("driver", "workers"):
         for before, after in zip(sorted(few[who]), sorted(many[who]), strict=True):
             assert after - before < 0.1 * count * IMAGE_BYTES, (who, few, many)
