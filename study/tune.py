@@ -218,7 +218,7 @@ class ShowJobs(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Empty the result, which the engine has had: Tune would keep it with statistics of each number in it."""
-        for name in set(result) - {"training_iteration"}:
+        for name in set(result) - {"training_iteration", "done"}:  # without these Tune prints a line of its own
             del result[name]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -64,9 +64,10 @@ class Study:
             time.sleep(0.05)
 
     def end(self, seconds: float = 240) -> str:
-        """Wait for its end and return what it printed; it must have said nothing on stderr."""
+        """Wait for its end and return what it printed; it must have said nothing on stderr, and Tune nothing at all."""
         out, err = self.process.communicate(timeout=seconds)
         assert err == ""
+        assert "Last result" not in out
         return out
 
 
