@@ -62,7 +62,7 @@ def resized(images: NDArray[np.uint8], image_size: Size) -> NDArray[np.uint8]:
 
 
 def in_order(work: Callable[[Given], Made], items: Iterable[Given]) -> Generator[Made, None, None]:
-    """Give `work(item)` for each item, in order, worked on by a thread per core and only some items ahead.
+    """Give `work(item)` for each item, in order, worked on by a thread per core, two items ahead for each.
 
     Threads, since Pillow lets go of the interpreter while it decodes and resizes.
     """
@@ -72,7 +72,7 @@ def in_order(work: Callable[[Given], Made], items: Iterable[Given]) -> Generator
         try:
             for item in items:
                 pending.append(pool.submit(work, item))
-                if len(pending) > 2 * threads:
+                if len(pending) >= 2 * threads:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -16,7 +16,7 @@ from PIL import Image
 from data_utils import cache, decoding
 from data_utils.datasets import load
 from data_utils.decoding import decode, resized, size_of
-from data_utils.files import natural, scan
+from data_utils.files import File, natural, scan
 from data_utils.folders import SEARCH_LEAST, find, load_folder
 from data_utils.images import Dataset
 from data_utils.pairs import load_pairs
@@ -467,6 +467,41 @@ def test_the_cache_lies_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> 
     assert cache.cache_folder() == Path("/some/where/archstudy")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.cache_folder() == Path.home() / ".cache" / "archstudy"
+
+
+def test_pieces_of_work_are_bounded_in_bytes_and_lose_nothing(tmp_path: Path) -> None:
+    numbered(tmp_path / "small.png", 1)
+    numbered(tmp_path / "large.png", 1, size=(2000, 1500))  # 9 MB decoded, a few kB in the file
+
+    def lengths(name: str, count: int, file_bytes: int, image_size: tuple[int, int] | None = None) -> list[int]:
+        files = [File(name, file_bytes, 0)] * count
+        chunks = list(cache._chunks(tmp_path, files, image_size))
+        assert [file for chunk in chunks for file in chunk] == files
+        return [len(chunk) for chunk in chunks]
+
+    assert lengths("small.png", 130, 1000) == [64, 64, 2]
+    assert lengths("large.png", 3, 1000) == [1, 1, 1]
+    assert lengths("large.png", 100, 1000, (224, 224)) == [55, 45]
+    assert lengths("large.png", 3, 3_000_000, (224, 224)) == [1, 1, 1]
+    assert lengths("small.png", 3, 3_000_000) == [1, 1, 1]
+    assert lengths("missing.png", 2, 10) == [2]
+
+
+def test_only_two_results_for_each_core_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    begun: list[int] = []
+    results = decoding.in_order(lambda item: begun.append(item) or item, range(100))  # type: ignore[func-returns-value]
+    assert next(results) == 0
+    threading.Event().wait(0.05)
+    assert len(begun) <= 6
+    assert list(results) == list(range(1, 100))
+
+
+def test_progress_begins_at_nothing_and_ends_with_all(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    folder = classes(tmp_path / "told", 100)
+    load("folder", folder, progress=lambda _doing, done, total: told.append((done, total)))
+    assert told == [(done, 200) for done in (0, 64, 128, 192, 200)]
 
 
 @pytest.mark.slow
