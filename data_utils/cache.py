@@ -1,12 +1,12 @@
 """Image files decoded once, into a memory map that later studies open in no time.
 
     CACHE/NAME-HASH/              one folder for each folder of images; HASH is of its path
-      FILES-HxW/images.npy        (N, C, H, W) uint8; FILES is a hash of all names, sizes, times of change
-      FILES-HxW/skipped.json      what could not be decoded, and why
-      lock                        held by the process that decodes
+      FILES-ORDER-HxW/images.npy    (N, C, H, W) uint8; FILES is a hash of all names, sizes, times of change
+      FILES-ORDER-HxW/skipped.json  what could not be decoded, and why
+      lock                          held by the process that decodes
 
 A file that is changed, added or removed gives another FILES, so the images are decoded anew, and what is there under an
-older one is removed. Entries are renamed into place when they are whole. They are written as plain files, not through
+older one is removed. Another ORDER, which another test fraction gives, lies beside it. Entries are renamed into place when they are whole. They are written as plain files, not through
 the map: on a full disk a write is an error, a map a signal that kills.
 """
 
@@ -65,7 +65,8 @@ def decoded(folder: Path, files: Sequence[File], image_size: Size | None, progre
     """
     place = cache_folder() / f"{folder.resolve().name[:40]}-{_hash(os.fsencode(folder.resolve()))}"
     size = "as-it-is" if image_size is None else f"{image_size[0]}x{image_size[1]}"
-    entry = place / f"{_hash(repr((FORMAT, list(files))).encode())}-{size}"
+    which, order = (_hash(repr((FORMAT, listed)).encode()) for listed in (sorted(files), list(files)))
+    entry = place / f"{which}-{order}-{size}"
     found = _read(entry, files)
     if found is not None:
         return found

@@ -392,6 +392,19 @@ def test_images_are_decoded_once_and_again_when_anything_changes(
     assert len(entries(folder)) == 2
 
 
+def test_another_test_fraction_keeps_what_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = classes(tmp_path / "fractions")
+    before = load_it(folder).train.sha256()
+    assert numbers(load_it(folder, test_fraction=0.5).train.images) == [*range(5), *range(100, 105)]
+    names = decodings(monkeypatch)
+    assert load_it(folder).train.sha256() == before
+    assert names == []
+    assert len(entries(folder)) == 2
+    numbered(folder / "car" / "3.png", 77)
+    load_it(folder)
+    assert len(entries(folder)) == 1  # both were of files that are no more
+
+
 def test_a_damaged_entry_is_made_anew(tmp_path: Path) -> None:
     folder = classes(tmp_path / "damaged")
     before = load_it(folder).train.sha256()
