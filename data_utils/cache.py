@@ -1,13 +1,14 @@
 """Image files decoded once, into a memory map that later studies open in no time.
 
-    CACHE/NAME-HASH/              one folder for each folder of images; HASH is of its path
+    CACHE/NAME-HASH/                one folder for each folder of images; HASH is of its path
       FILES-ORDER-HxW/images.npy    (N, C, H, W) uint8; FILES is a hash of all names, sizes, times of change
       FILES-ORDER-HxW/skipped.json  what could not be decoded, and why
       lock                          held by the process that decodes
 
 A file that is changed, added or removed gives another FILES, so the images are decoded anew, and what is there under an
-older one is removed. Another ORDER, which another test fraction gives, lies beside it. Entries are renamed into place when they are whole. They are written as plain files, not through
-the map: on a full disk a write is an error, a map a signal that kills.
+older one is removed. Another ORDER, which another test fraction gives, lies beside it. Entries are renamed into place
+when they are whole. They are written as plain files, not through the map: on a full disk a write is an error, a map a
+signal that kills.
 """
 
 import fcntl
@@ -34,7 +35,7 @@ from data_utils.request import Progress
 
 CHUNK_BYTES: Final = 8 * 2**20  # of decoded images in one piece of work; two for each core are kept
 JPEG_RATIO: Final = 8  # pixels to bytes of a photograph at least
-FORMAT: Final = 1  # to be raised when `decode` gives other pixels
+FORMAT: Final = 2  # to be raised when `decode` gives other pixels
 LOOKED_AT: Final = 1000  # files whose sizes an error tells of
 SUGGESTED: Final = (32, 64, 96, 128, 224)  # sizes that the field uses
 

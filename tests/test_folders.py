@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from data_utils import cache, decoding
 from data_utils.datasets import load
@@ -114,6 +114,32 @@ def test_a_resize_is_torchvisions(tmp_path: Path) -> None:
     many = np.repeat(rgb.transpose(2, 0, 1)[None], 130, axis=0)
     assert np.array_equal(resized(many, (16, 20)), np.repeat(expected[None], 130, axis=0))
     assert np.array_equal(resized(many[:, :1], (16, 20)), np.repeat(expected[None, :1], 130, axis=0))
+
+
+def photograph(height: int, width: int) -> Image.Image:
+    """Smooth blots of colour, as a photograph has."""
+    blots = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    return Image.fromarray(blots).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(("size", "reduced"), [((300, 400), 1), ((480, 640), 2), ((960, 1280), 4), ((4800, 640), 2)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_reduced_by_its_decoder_to_twice_the_size_or_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], reduced: int, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photograph(*size).save(tmp_path / "photo.jpg", quality=95, exif=exif)
+    wanted = (120, 160) if orientation == 1 else (160, 120)
+    with Image.open(tmp_path / "photo.jpg") as file:
+        whole = np.asarray(ImageOps.exif_transpose(file).resize(wanted[::-1], Image.Resampling.BILINEAR))
+    sizes: list[tuple[int, int]] = []
+    real = decoding._resize
+    monkeypatch.setattr(decoding, "_resize", lambda image, to: (sizes.append(image.size), real(image, to))[1])
+    made = decode(tmp_path / "photo.jpg", wanted).transpose(1, 2, 0)
+    assert sorted(sizes[0]) == sorted(side // reduced for side in size)
+    assert np.array_equal(made, whole) if reduced == 1 else np.abs(made.astype(int) - whole).max() <= 4
+    assert size_of(tmp_path / "photo.jpg") == (size if orientation == 1 else size[::-1])
 
 
 def test_numbers_in_names_are_numbers() -> None:
