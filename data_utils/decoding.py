@@ -21,6 +21,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 CHUNK: Final = 64  # images in one piece of work
 COMMON: Final = ("JPEG", "PNG")  # formats that are tried first
+SIXTEEN_AS_I: Final = ("PNG", "PPM")  # formats without 32-bit pixels, whose 16 bits Pillow may read as mode I
+NO_RANGE: Final = "pixels of 32 bits or with a sign have no range of their own; save it with 8 or 16 bits"
 ROTATED: Final = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 ORIENTATION: Final = 0x0112
 
@@ -32,7 +34,8 @@ Made = TypeVar("Made")
 def decode(path: Path | str, image_size: Size | None = None) -> NDArray[np.uint8]:
     """Return the image in `path` as (C, H, W), C being 1 for what is stored as grey, else 3.
 
-    Raises whatever Pillow raises for a file that is damaged or no image, and `ValueError` for 32-bit pixels.
+    Raises whatever Pillow raises for a file that is damaged or no image, and `ValueError` for pixels of 32
+    bits or with a sign.
     """
     with _open(path) as file:
         if image_size is not None:
@@ -102,7 +105,7 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bits(image)
     if image.mode == "F":
-        raise ValueError("32-bit pixels have no range of their own; save it with 8 or 16 bits")
+        raise ValueError(NO_RANGE)
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -111,10 +114,10 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Scale to 8 bits. Mode I has 32, but Pillow also uses it for 16-bit files such as PGM."""
+    """Scale to 8 bits. Mode I has 32 with a sign, whose range no file tells; Pillow reads 16-bit PGM into it too."""
+    if image.mode == "I" and image.format not in SIXTEEN_AS_I:
+        raise ValueError(NO_RANGE)
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("32-bit pixels have no range of their own; save it with 8 or 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 

@@ -75,6 +75,16 @@ def test_every_mode_becomes_grey_or_rgb_of_the_same_picture(tmp_path: Path) -> N
         assert np.abs(decode(tmp_path / name).astype(int) - expected).max() <= (1 if "cmyk" in name else 0), name
 
 
+@pytest.mark.parametrize(
+    ("kind", "most"), [(np.int32, 255), (np.int32, 60_000), (np.int32, 2**31 - 1), (np.float32, 1)]
+)
+def test_pixels_whose_range_no_file_tells_are_refused(tmp_path: Path, kind: type, most: int) -> None:
+    """Values up to 255 in 32 bits would be black as 16-bit ones."""
+    Image.fromarray(np.array([[0, most]], kind)).save(tmp_path / "image.tif")
+    with pytest.raises(ValueError, match="pixels of 32 bits or with a sign have no range"):
+        decode(tmp_path / "image.tif")
+
+
 def test_transparent_parts_lie_on_white(tmp_path: Path) -> None:
     rgba = np.array([[(*RED, 255), (*RED, 0)]], np.uint8)
     Image.fromarray(rgba).save(tmp_path / "rgba.png")
@@ -324,7 +334,7 @@ def test_what_is_no_image_is_left_out_and_named(tmp_path: Path) -> None:
         "bus/loop/": "a link to a folder that holds it",
         "bus/1.png": reasons["bus/1.png"],  # Pillow's words
         "bus/0empty.png": "no image that Pillow knows",
-        "bus/0float.tif": "32-bit pixels have no range of their own; save it with 8 or 16 bits",
+        "bus/0float.tif": decoding.NO_RANGE,
         "bus/notes.txt": "not the ending of an image",
     }
     assert "truncated" in reasons["bus/1.png"]
