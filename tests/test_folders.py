@@ -255,10 +255,19 @@ def test_a_class_that_is_too_small_is_named_with_its_count(tmp_path: Path) -> No
     classes(tmp_path, 10)
     for number in range(1, 10):
         (tmp_path / "car" / f"{number}.png").unlink()
-    assert "The class 'car' has 0 images for training and validation and 1 for the test" in refusal(tmp_path)
+    message = refusal(tmp_path)
+    assert "The class 'car' has 0 images for training and validation and 1 for the test" in message
+    assert message.endswith("Add images or leave the class out.")
     for number in range(SEARCH_LEAST + 1):
         numbered(tmp_path / "car" / f"{number}.png", number)
     assert load_it(tmp_path).test.labels.tolist() == [0, 0, 1]
+    assert refusal(tmp_path, test_fraction=0.5).endswith("leave the class out, or change --test-fraction.")
+
+
+def test_no_fraction_is_advised_where_the_test_split_is_published(tmp_path: Path) -> None:
+    classes(tmp_path / "train", SEARCH_LEAST - 1)
+    classes(tmp_path / "test", 10)
+    assert refusal(tmp_path).endswith("Add images or leave the class out.")
 
 
 @pytest.mark.parametrize("others", [0, 57])
@@ -350,7 +359,12 @@ def test_more_than_ten_are_refused_with_the_first_names(tmp_path: Path) -> None:
     message = refusal(tmp_path)
     assert "11 of 31 files" in message
     assert "car/a0.txt (not the ending of an image)" in message
-    (tmp_path / "car" / "a0.txt").unlink()
+    assert "car/a10.txt (not the ending of an image). Mend them" in message
+    for number in range(11, 25):
+        (tmp_path / "car" / f"a{number}.txt").write_text("no image")
+    assert "car/a19.txt (not the ending of an image) and 5 more. Mend them" in refusal(tmp_path)
+    for number in (0, *range(11, 25)):
+        (tmp_path / "car" / f"a{number}.txt").unlink()
     assert len(load_it(tmp_path).skipped) == 10
 
 
