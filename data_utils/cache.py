@@ -1,13 +1,14 @@
 """Image files decoded once, into a memory map that later studies open in no time.
 
-    CACHE/NAME-HASH/              one folder for each folder of images; HASH is of its path
-      FILES-HxW/images.npy        (N, C, H, W) uint8; FILES is a hash of all names, sizes, times of change
-      FILES-HxW/skipped.json      what could not be decoded, and why
-      lock                        held by the process that decodes
+    CACHE/NAME-HASH/                one folder for each folder of images; HASH is of its path
+      FILES-ORDER-HxW/images.npy    (N, C, H, W) uint8; FILES is a hash of all names, sizes, times of change
+      FILES-ORDER-HxW/skipped.json  what could not be decoded, and why
+      lock                          held by the process that decodes
 
 A file that is changed, added or removed gives another FILES, so the images are decoded anew, and what is there under an
-older one is removed. Entries are renamed into place when they are whole. They are written as plain files, not through
-the map: on a full disk a write is an error, a map a signal that kills.
+older one is removed. Another ORDER, which another test fraction gives, lies beside it. Entries are renamed into place
+when they are whole. They are written as plain files, not through the map: on a full disk a write is an error, a map a
+signal that kills.
 """
 
 import fcntl
@@ -32,7 +33,9 @@ from data_utils.files import File, shown
 from data_utils.images import Skipped
 from data_utils.request import Progress
 
-FORMAT: Final = 1  # to be raised when `decode` gives other pixels
+CHUNK_BYTES: Final = 8 * 2**20  # of decoded images in one piece of work; two for each core are kept
+JPEG_RATIO: Final = 8  # pixels to bytes of a photograph at least
+FORMAT: Final = 2  # to be raised when `decode` gives other pixels
 LOOKED_AT: Final = 1000  # files whose sizes an error tells of
 SUGGESTED: Final = (32, 64, 96, 128, 224)  # sizes that the field uses
 
@@ -63,7 +66,8 @@ def decoded(folder: Path, files: Sequence[File], image_size: Size | None, progre
     """
     place = cache_folder() / f"{folder.resolve().name[:40]}-{_hash(os.fsencode(folder.resolve()))}"
     size = "as-it-is" if image_size is None else f"{image_size[0]}x{image_size[1]}"
-    entry = place / f"{_hash(repr((FORMAT, list(files))).encode())}-{size}"
+    which, order = (_hash(repr((FORMAT, listed)).encode()) for listed in (sorted(files), list(files)))
+    entry = place / f"{which}-{order}-{size}"
     found = _read(entry, files)
     if found is not None:
         return found
@@ -157,27 +161,30 @@ def _write(
 ) -> list[tuple[int, str]]:
     """Write all images as one array; return position and reason of each file that is left out."""
 
-    def work(start: int) -> list[NDArray[np.uint8] | str]:
-        return [_try(f"{folder}/{file.name}", image_size) for file in files[start : start + CHUNK]]
+    def work(chunk: Sequence[File]) -> list[NDArray[np.uint8] | str]:
+        return [_try(f"{folder}/{file.name}", image_size) for file in chunk]
 
+    progress("Decoding images", 0, len(files))
+    done = 0
     shape: tuple[int, int, int] | None = None
     skipped: list[tuple[int, str]] = []
-    with closing(in_order(work, range(0, len(files), CHUNK))) as chunks:
-        for position, image in enumerate(image for chunk in chunks for image in chunk):
-            if position % CHUNK == 0:
-                progress("Decoding images", position, len(files))
-            if isinstance(image, str):
-                skipped.append((position, image))
-                continue
-            if shape is None:
-                shape = (channels or image.shape[0], *image.shape[1:])
-                _begin(out, shape, len(files))
-            _check_size(image, shape, folder, files, position)
-            if shape[0] < image.shape[0]:
-                raise _ColourFoundError
-            if shape[0] > image.shape[0]:
-                image = np.broadcast_to(image, shape)
-            out.write(np.ascontiguousarray(image).data)
+    with closing(in_order(work, _chunks(folder, files, image_size))) as chunks:
+        for chunk in chunks:
+            for position, image in enumerate(chunk, done):
+                if isinstance(image, str):
+                    skipped.append((position, image))
+                    continue
+                if shape is None:
+                    shape = (channels or image.shape[0], *image.shape[1:])
+                    _begin(out, shape, len(files))
+                _check_size(image, shape, folder, files, position)
+                if shape[0] < image.shape[0]:
+                    raise _ColourFoundError
+                if shape[0] > image.shape[0]:
+                    image = np.broadcast_to(image, shape)
+                out.write(np.ascontiguousarray(image).data)
+            done += len(chunk)
+            progress("Decoding images", done, len(files))
     if shape is None:
         name, reason = files[0].name, skipped[0][1]
         raise ValueError(
@@ -186,6 +193,32 @@ def _write(
         )
     _header(out, (len(files) - len(skipped), *shape))
     return skipped
+
+
+def _chunks(folder: Path, files: Sequence[File], image_size: Size | None) -> Iterator[Sequence[File]]:
+    """Give pieces of work: many small images, for whom a piece each is dear, or one large image.
+
+    Images have one size, so the first that can be read tells what they take decoded. The files' bytes bound it where
+    later ones are larger, which is found only when they are decoded, and make pieces of large photographs short.
+    """
+    height, width = image_size or _first_size(folder, files)
+    most = min(CHUNK, max(1, CHUNK_BYTES // (3 * height * width)))
+    start = held = 0
+    for position, file in enumerate(files):
+        if position > start and (position - start == most or held + file.bytes > CHUNK_BYTES // JPEG_RATIO):
+            yield files[start:position]
+            start, held = position, 0
+        held += file.bytes
+    yield files[start:]
+
+
+def _first_size(folder: Path, files: Sequence[File]) -> Size:
+    for file in files:
+        try:
+            return size_of(folder / file.name)
+        except Exception:  # no image; why is told when it is decoded
+            continue
+    return 1, 1
 
 
 def _try(path: str, image_size: Size | None) -> NDArray[np.uint8] | str:

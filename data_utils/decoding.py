@@ -3,7 +3,9 @@
 The rules, the same for every file: a rotation in the EXIF data is applied; of an animation the first frame is taken;
 transparent parts lie on white; 16-bit values are scaled from 0..65535 to 0..255; what is stored as grey (modes 1, L,
 LA, I;16) has one channel, all else becomes RGB without regard to colour profiles. A resize gives exactly the size asked
-for, so the aspect ratio is not kept; it is bilinear and antialiased, as torchvision's `Resize((height, width))`.
+for, so the aspect ratio is not kept; it is bilinear and antialiased, as torchvision's `Resize((height, width))`. A JPEG
+at least four times as high and wide as that is first halved by its decoder, once or up to three times, to no less than
+twice the size asked for: its pixels differ a little from torchvision's.
 """
 
 import os
@@ -19,6 +21,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 CHUNK: Final = 64  # images in one piece of work
 COMMON: Final = ("JPEG", "PNG")  # formats that are tried first
+SIXTEEN_AS_I: Final = ("PNG", "PPM")  # formats without 32-bit pixels, whose 16 bits Pillow may read as mode I
+NO_RANGE: Final = "pixels of 32 bits or with a sign have no range of their own; save it with 8 or 16 bits"
 ROTATED: Final = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 ORIENTATION: Final = 0x0112
 
@@ -30,9 +34,12 @@ Made = TypeVar("Made")
 def decode(path: Path | str, image_size: Size | None = None) -> NDArray[np.uint8]:
     """Return the image in `path` as (C, H, W), C being 1 for what is stored as grey, else 3.
 
-    Raises whatever Pillow raises for a file that is damaged or no image, and `ValueError` for 32-bit pixels.
+    Raises whatever Pillow raises for a file that is damaged or no image, and `ValueError` for pixels of 32
+    bits or with a sign.
     """
     with _open(path) as file:
+        if image_size is not None:
+            _reduce(file, image_size)
         file.load()
         ImageOps.exif_transpose(file, in_place=True)
         pixels = np.asarray(_resize(_grey_or_rgb(file), image_size))
@@ -62,7 +69,7 @@ def resized(images: NDArray[np.uint8], image_size: Size) -> NDArray[np.uint8]:
 
 
 def in_order(work: Callable[[Given], Made], items: Iterable[Given]) -> Generator[Made, None, None]:
-    """Give `work(item)` for each item, in order, worked on by a thread per core and only some items ahead.
+    """Give `work(item)` for each item, in order, worked on by a thread per core, two items ahead for each.
 
     Threads, since Pillow lets go of the interpreter while it decodes and resizes.
     """
@@ -72,7 +79,7 @@ def in_order(work: Callable[[Given], Made], items: Iterable[Given]) -> Generator
         try:
             for item in items:
                 pending.append(pool.submit(work, item))
-                if len(pending) > 2 * threads:
+                if len(pending) >= 2 * threads:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -88,11 +95,17 @@ def _open(path: Path | str) -> Image.Image:
         return Image.open(path)
 
 
+def _reduce(image: Image.Image, image_size: Size) -> None:
+    """Let the decoder of a JPEG leave out detail that the resize would; other formats have none that can."""
+    height, width = image_size[::-1] if image.getexif().get(ORIENTATION) in ROTATED else image_size
+    image.draft(None, (2 * width, 2 * height))
+
+
 def _grey_or_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return _from_16_bits(image)
     if image.mode == "F":
-        raise ValueError("32-bit pixels have no range of their own; save it with 8 or 16 bits")
+        raise ValueError(NO_RANGE)
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -101,10 +114,10 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Scale to 8 bits. Mode I has 32, but Pillow also uses it for 16-bit files such as PGM."""
+    """Scale to 8 bits. Mode I has 32 with a sign, whose range no file tells; Pillow reads 16-bit PGM into it too."""
+    if image.mode == "I" and image.format not in SIXTEEN_AS_I:
+        raise ValueError(NO_RANGE)
     values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("32-bit pixels have no range of their own; save it with 8 or 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 

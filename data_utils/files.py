@@ -14,6 +14,7 @@ from PIL import Image
 from data_utils.images import Skipped
 
 NUMBERS: Final = re.compile(r"([0-9]+)")
+NAMED: Final = 20  # unusable files that an error names
 SKIPPED_AT_MOST: Final = 10  # so many files may be unusable, or one in a hundred where that is more
 
 
@@ -36,10 +37,11 @@ def check_skipped(skipped: Sequence[Skipped], count: int, folder: Path) -> None:
     """Raise `ValueError` when more files are unusable than a few of the `count`."""
     most = max(SKIPPED_AT_MOST, count // 100)
     if len(skipped) > most:
-        named = ", ".join(f"{file} ({reason})" for file, reason in skipped[:5])
+        named = ", ".join(f"{file} ({reason})" for file, reason in skipped[:NAMED])
+        others = f" and {len(skipped) - NAMED:,} more" if len(skipped) > NAMED else ""
         raise ValueError(
-            f"{len(skipped)} of {count} files in {folder} cannot be used, but at most {most} may be left out: {named} "
-            f"and so on. Mend them, or move them elsewhere."
+            f"{len(skipped)} of {count} files in {folder} cannot be used, but at most {most} may be left out: "
+            f"{named}{others}. Mend them, or move them elsewhere."
         )
 
 

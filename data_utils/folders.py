@@ -6,7 +6,7 @@ validation split. Files may lie deeper inside a class folder.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,7 @@ class Listing:
     """What was found in a folder: files by class in name order, for the search and for the test."""
 
     note: str  # how the test split came about
+    drawn: bool  # by --test-fraction, not published
     search: dict[str, list[File]] = field(default_factory=dict)
     test: dict[str, list[File]] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
@@ -58,12 +59,12 @@ def load_folder(request: Request) -> Dataset:
     folder, listing = request.data_dir, find(request)
     files, labels = listing.files()
     searched = sum(map(len, listing.search.values()))
-    _check_counts(listing.classes, labels[:searched], labels[searched:], len(listing.skipped))
+    _check_counts(listing, labels[:searched], labels[searched:], len(listing.skipped))
     made = decoded(folder, files, request.image_size, request.progress)
     skipped = (*listing.skipped, *made.skipped)
     check_skipped(skipped, len(files) + len(listing.skipped), folder)
     labels, searched = labels[made.kept], int((made.kept < searched).sum())
-    _check_counts(listing.classes, labels[:searched], labels[searched:], len(skipped))
+    _check_counts(listing, labels[:searched], labels[searched:], len(skipped))
     return Dataset(
         name=shown(folder.resolve().name),
         source=f"{shown(str(folder.resolve()))}; test: {listing.note}",
@@ -115,7 +116,7 @@ def _published(request: Request, parts: dict[str, Path]) -> Listing:
     by_part = {part: _classes(path, f"{path.name}/", skipped) for part, path in parts.items()}
     joined = f" and {parts['val'].name}/" if "val" in parts else ""
     note = f"{parts['test'].name}/; training and validation are drawn from {parts['train'].name}/{joined}"
-    listing = Listing(note, by_part["train"], by_part["test"], skipped)
+    listing = Listing(note, False, by_part["train"], by_part["test"], skipped)
     _check_enough(parts["train"], by_part["train"])
     for part in by_part.keys() - {"train"}:
         _check_same_classes(by_part["train"], by_part[part], parts["train"], parts[part], part == "test")
@@ -125,7 +126,7 @@ def _published(request: Request, parts: dict[str, Path]) -> Listing:
 
 
 def _with_last_apart(request: Request) -> Listing:
-    listing = Listing(f"the last {100 * request.fraction:g} % of each class in name order")
+    listing = Listing(f"the last {100 * request.fraction:g} % of each class in name order", True)
     classes = _classes(request.data_dir, "", listing.skipped)
     _check_enough(request.data_dir, classes)
     for name, files in classes.items():
@@ -182,13 +183,15 @@ def _check_same_classes(
             )
 
 
-def _check_counts(classes: Sequence[str], search: NDArray[np.int64], test: NDArray[np.int64], unusable: int) -> None:
+def _check_counts(listing: Listing, search: NDArray[np.int64], test: NDArray[np.int64], unusable: int) -> None:
     """Raise `ValueError` for a class that training, validation and test cannot all have images of."""
-    counts = (np.bincount(labels, minlength=len(classes)) for labels in (search, test))
-    for name, for_search, for_test in zip(classes, *counts, strict=True):
+    counts = (np.bincount(labels, minlength=len(listing.classes)) for labels in (search, test))
+    for name, for_search, for_test in zip(listing.classes, *counts, strict=True):
         if for_search < SEARCH_LEAST or for_test < 1:
+            fraction_helps = listing.drawn and for_search + for_test > SEARCH_LEAST
+            remedy = ", leave the class out, or change --test-fraction" if fraction_helps else " or leave the class out"
             raise ValueError(
                 f"The class {name!r} has {for_search} images for training and validation and {for_test} for the test, "
-                f"but needs at least {SEARCH_LEAST} and 1. Add images, leave the class out, or change --test-fraction."
+                f"but needs at least {SEARCH_LEAST} and 1. Add images{remedy}."
                 f"{f' {unusable} files of the folder cannot be used.' if unusable else ''}"
             )

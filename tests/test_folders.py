@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from data_utils import cache, decoding
 from data_utils.datasets import load
 from data_utils.decoding import decode, resized, size_of
-from data_utils.files import natural, scan
+from data_utils.files import File, natural, scan
 from data_utils.folders import SEARCH_LEAST, find, load_folder
 from data_utils.images import Dataset
 from data_utils.pairs import load_pairs
@@ -75,6 +75,16 @@ def test_every_mode_becomes_grey_or_rgb_of_the_same_picture(tmp_path: Path) -> N
         assert np.abs(decode(tmp_path / name).astype(int) - expected).max() <= (1 if "cmyk" in name else 0), name
 
 
+@pytest.mark.parametrize(
+    ("kind", "most"), [(np.int32, 255), (np.int32, 60_000), (np.int32, 2**31 - 1), (np.float32, 1)]
+)
+def test_pixels_whose_range_no_file_tells_are_refused(tmp_path: Path, kind: type, most: int) -> None:
+    """Values up to 255 in 32 bits would be black as 16-bit ones."""
+    Image.fromarray(np.array([[0, most]], kind)).save(tmp_path / "image.tif")
+    with pytest.raises(ValueError, match="pixels of 32 bits or with a sign have no range"):
+        decode(tmp_path / "image.tif")
+
+
 def test_transparent_parts_lie_on_white(tmp_path: Path) -> None:
     rgba = np.array([[(*RED, 255), (*RED, 0)]], np.uint8)
     Image.fromarray(rgba).save(tmp_path / "rgba.png")
@@ -114,6 +124,32 @@ def test_a_resize_is_torchvisions(tmp_path: Path) -> None:
     many = np.repeat(rgb.transpose(2, 0, 1)[None], 130, axis=0)
     assert np.array_equal(resized(many, (16, 20)), np.repeat(expected[None], 130, axis=0))
     assert np.array_equal(resized(many[:, :1], (16, 20)), np.repeat(expected[None, :1], 130, axis=0))
+
+
+def photograph(height: int, width: int) -> Image.Image:
+    """Smooth blots of colour, as a photograph has."""
+    blots = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    return Image.fromarray(blots).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize(("size", "reduced"), [((300, 400), 1), ((480, 640), 2), ((960, 1280), 4), ((4800, 640), 2)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_reduced_by_its_decoder_to_twice_the_size_or_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], reduced: int, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photograph(*size).save(tmp_path / "photo.jpg", quality=95, exif=exif)
+    wanted = (120, 160) if orientation == 1 else (160, 120)
+    with Image.open(tmp_path / "photo.jpg") as file:
+        whole = np.asarray(ImageOps.exif_transpose(file).resize(wanted[::-1], Image.Resampling.BILINEAR))
+    sizes: list[tuple[int, int]] = []
+    real = decoding._resize
+    monkeypatch.setattr(decoding, "_resize", lambda image, to: (sizes.append(image.size), real(image, to))[1])
+    made = decode(tmp_path / "photo.jpg", wanted).transpose(1, 2, 0)
+    assert sorted(sizes[0]) == sorted(side // reduced for side in size)
+    assert np.array_equal(made, whole) if reduced == 1 else np.abs(made.astype(int) - whole).max() <= 4
+    assert size_of(tmp_path / "photo.jpg") == (size if orientation == 1 else size[::-1])
 
 
 def test_numbers_in_names_are_numbers() -> None:
@@ -219,10 +255,19 @@ def test_a_class_that_is_too_small_is_named_with_its_count(tmp_path: Path) -> No
     classes(tmp_path, 10)
     for number in range(1, 10):
         (tmp_path / "car" / f"{number}.png").unlink()
-    assert "The class 'car' has 0 images for training and validation and 1 for the test" in refusal(tmp_path)
+    message = refusal(tmp_path)
+    assert "The class 'car' has 0 images for training and validation and 1 for the test" in message
+    assert message.endswith("Add images or leave the class out.")
     for number in range(SEARCH_LEAST + 1):
         numbered(tmp_path / "car" / f"{number}.png", number)
     assert load_it(tmp_path).test.labels.tolist() == [0, 0, 1]
+    assert refusal(tmp_path, test_fraction=0.5).endswith("leave the class out, or change --test-fraction.")
+
+
+def test_no_fraction_is_advised_where_the_test_split_is_published(tmp_path: Path) -> None:
+    classes(tmp_path / "train", SEARCH_LEAST - 1)
+    classes(tmp_path / "test", 10)
+    assert refusal(tmp_path).endswith("Add images or leave the class out.")
 
 
 @pytest.mark.parametrize("others", [0, 57])
@@ -298,7 +343,7 @@ def test_what_is_no_image_is_left_out_and_named(tmp_path: Path) -> None:
         "bus/loop/": "a link to a folder that holds it",
         "bus/1.png": reasons["bus/1.png"],  # Pillow's words
         "bus/0empty.png": "no image that Pillow knows",
-        "bus/0float.tif": "32-bit pixels have no range of their own; save it with 8 or 16 bits",
+        "bus/0float.tif": decoding.NO_RANGE,
         "bus/notes.txt": "not the ending of an image",
     }
     assert "truncated" in reasons["bus/1.png"]
@@ -314,7 +359,12 @@ def test_more_than_ten_are_refused_with_the_first_names(tmp_path: Path) -> None:
     message = refusal(tmp_path)
     assert "11 of 31 files" in message
     assert "car/a0.txt (not the ending of an image)" in message
-    (tmp_path / "car" / "a0.txt").unlink()
+    assert "car/a10.txt (not the ending of an image). Mend them" in message
+    for number in range(11, 25):
+        (tmp_path / "car" / f"a{number}.txt").write_text("no image")
+    assert "car/a19.txt (not the ending of an image) and 5 more. Mend them" in refusal(tmp_path)
+    for number in (0, *range(11, 25)):
+        (tmp_path / "car" / f"a{number}.txt").unlink()
     assert len(load_it(tmp_path).skipped) == 10
 
 
@@ -392,6 +442,19 @@ def test_images_are_decoded_once_and_again_when_anything_changes(
     assert len(entries(folder)) == 2
 
 
+def test_another_test_fraction_keeps_what_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = classes(tmp_path / "fractions")
+    before = load_it(folder).train.sha256()
+    assert numbers(load_it(folder, test_fraction=0.5).train.images) == [*range(5), *range(100, 105)]
+    names = decodings(monkeypatch)
+    assert load_it(folder).train.sha256() == before
+    assert names == []
+    assert len(entries(folder)) == 2
+    numbered(folder / "car" / "3.png", 77)
+    load_it(folder)
+    assert len(entries(folder)) == 1  # both were of files that are no more
+
+
 def test_a_damaged_entry_is_made_anew(tmp_path: Path) -> None:
     folder = classes(tmp_path / "damaged")
     before = load_it(folder).train.sha256()
@@ -467,6 +530,41 @@ def test_the_cache_lies_where_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> 
     assert cache.cache_folder() == Path("/some/where/archstudy")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.cache_folder() == Path.home() / ".cache" / "archstudy"
+
+
+def test_pieces_of_work_are_bounded_in_bytes_and_lose_nothing(tmp_path: Path) -> None:
+    numbered(tmp_path / "small.png", 1)
+    numbered(tmp_path / "large.png", 1, size=(2000, 1500))  # 9 MB decoded, a few kB in the file
+
+    def lengths(name: str, count: int, file_bytes: int, image_size: tuple[int, int] | None = None) -> list[int]:
+        files = [File(name, file_bytes, 0)] * count
+        chunks = list(cache._chunks(tmp_path, files, image_size))
+        assert [file for chunk in chunks for file in chunk] == files
+        return [len(chunk) for chunk in chunks]
+
+    assert lengths("small.png", 130, 1000) == [64, 64, 2]
+    assert lengths("large.png", 3, 1000) == [1, 1, 1]
+    assert lengths("large.png", 100, 1000, (224, 224)) == [55, 45]
+    assert lengths("large.png", 3, 3_000_000, (224, 224)) == [1, 1, 1]
+    assert lengths("small.png", 3, 3_000_000) == [1, 1, 1]
+    assert lengths("missing.png", 2, 10) == [2]
+
+
+def test_only_two_results_for_each_core_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    begun: list[int] = []
+    results = decoding.in_order(lambda item: begun.append(item) or item, range(100))  # type: ignore[func-returns-value]
+    assert next(results) == 0
+    threading.Event().wait(0.05)
+    assert len(begun) <= 6
+    assert list(results) == list(range(1, 100))
+
+
+def test_progress_begins_at_nothing_and_ends_with_all(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    folder = classes(tmp_path / "told", 100)
+    load("folder", folder, progress=lambda _doing, done, total: told.append((done, total)))
+    assert told == [(done, 200) for done in (0, 64, 128, 192, 200)]
 
 
 @pytest.mark.slow
