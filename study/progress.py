@@ -228,7 +228,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     judged = judge(tables)
     _show_columns([{name: text for name, (text, _) in row.items()} for row in overview(tables, judged)], console)
     rows = {"Verdict": headline(tables, judged)}
-    if found := warnings(judged):
+    if found := warnings(tables, judged):
         rows["Mind"] = " ".join(found)
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
