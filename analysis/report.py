@@ -136,6 +136,7 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         final=final_table(tables),
         provenance=provenance(tables),
         audit=Table(list(audit.COLUMNS), audit.page_rows(answers)),
+        audit_outcome=audit.outcome(answers),
         audited=audit.counted(answers),
     )
 
