@@ -82,6 +82,12 @@ def verdicts(results: Iterable[Result]) -> dict[int, Status]:
     return worst
 
 
+def outcome(results: Iterable[Result]) -> str:
+    """Return how many checks came out how, without the zeros: `1 FAIL, 5 WARN, 13 PASS`."""
+    counts = Counter(verdicts(results).values())
+    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+
+
 def counted(results: Iterable[Result]) -> str:
     """Return how many checks came out how: `19 checks: 1 FAIL, 5 WARN, 4 NOT TESTABLE, 9 PASS`."""
     worst = verdicts(results)

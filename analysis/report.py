@@ -125,7 +125,7 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         progress=summary.progress(tables),
         headline=summary.headline(tables, judged),
         overview=_cells(summary.overview(tables, judged), summary.explained(tables)),
-        sentences=[*summary.sentences(tables, judged), *summary.warnings(judged)],
+        sentences=[*summary.sentences(tables, judged), *summary.warnings(tables, judged)],
         pairs=_cells(summary.pair_rows(tables, judged), summary.pairs_explained(tables, judged)),
         worth=_cells(summary.worth_rows(tables, judged)),
         difference_unit=wording.difference_unit(tables.plan),
@@ -136,6 +136,7 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         final=final_table(tables),
         provenance=provenance(tables),
         audit=Table(list(audit.COLUMNS), audit.page_rows(answers)),
+        audit_outcome=audit.outcome(answers),
         audited=audit.counted(answers),
     )
 

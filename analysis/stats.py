@@ -50,6 +50,14 @@ def _winner(tables: StudyTables, space: str) -> dict[str, Any] | None:
     return {"space": space, "trial": trial, **known, "retrained": bool(len(done))}
 
 
+def lost_finals(tables: StudyTables, space: str) -> tuple[int, int, str]:
+    """Return how many final runs of the space diverged or failed, how many there are, and the first one's reason."""
+    final = tables.final[tables.final["space"] == space]
+    lost = final[final["state"].isin(["diverged", "failed"])]
+    reasons = lost["error"].dropna()
+    return len(lost), len(final), str(reasons.iloc[0]).partition("\n")[0] if len(reasons) else "no reason logged"
+
+
 def spending(tables: StudyTables) -> pd.DataFrame:
     """Return a row per space: trials by state, epochs and seconds spent, and epochs saved by stopping.
 

@@ -69,9 +69,15 @@ def _finding(
         return Finding(space, "", f"no trial has finished at full length, so there is no winner; {budget}.")
     trial = tables.trials.set_index("trial").loc[winner["trial"]].to_dict()
     configuration = wording.configuration(trial, tables.plan["spaces"][space])
-    retrained = "retrained" if winner["retrained"] else "not retrained yet, so not tested"
-    parts = [f"{winner['trial']}, {retrained}", note, budget]
+    lost = _lost(tables, space)
+    untested = "not tested" if lost else "not retrained yet, so not tested"
+    parts = [f"{winner['trial']}, {'retrained' if winner['retrained'] else untested}", lost, note, budget]
     return Finding(space, configuration, "; ".join(part for part in parts if part) + ".")
+
+
+def _lost(tables: StudyTables, space: str) -> str:
+    lost, total, reason = stats.lost_finals(tables, space)
+    return f"{lost} of {wording.count(total, 'final run')} diverged or failed: {reason}" if lost else ""
 
 
 def _whole(winner: dict[Any, Any], tables: StudyTables) -> bool:
@@ -130,7 +136,13 @@ def explained(tables: StudyTables) -> str:
 
 
 def headline(tables: StudyTables, verdicts: Verdicts) -> str:
-    """Say in one sentence who leads, by how much and how sure, or why nobody can tell."""
+    """Say who leads, by how much and how sure, or why nobody can tell; then which space its final runs left out."""
+    lost = {space: _lost(tables, space) for space in tables.plan["spaces"] if space not in verdicts.tested}
+    named = [f"{space} ({reason})" for space, reason in lost.items() if reason]
+    return _leader(tables, verdicts) + (f" Not tested: {wording.listed(named)}." if named else "")
+
+
+def _leader(tables: StudyTables, verdicts: Verdicts) -> str:
     plan, tested, name = tables.plan, verdicts.tested, tables.plan["metric"]["name"]
     if not tested:
         return "No verdict: no winner has been tested."
@@ -206,10 +218,15 @@ def _to_decide(row: dict[Any, Any]) -> str:
     return "> 1,000 seeds" if seeds == float("inf") else f"≥ {seeds:.0f} seeds"
 
 
-def warnings(verdicts: Verdicts) -> list[str]:
-    """Return a sentence for each thing that makes scores of the search less than they seem, with its spaces."""
+def warnings(tables: StudyTables, verdicts: Verdicts) -> list[str]:
+    """Return a sentence for each thing that makes scores less than they seem, with its spaces, and for lost final runs
+    of a space.
+    """
+    lost = {space: _lost(tables, space) for space in tables.plan["spaces"]}
     noted = verdicts.worth[verdicts.worth["warning"].astype(bool)]  # without rows the column has no type
-    return [f"{wording.listed(rows['space'].to_list())}: {note}." for note, rows in noted.groupby("note", sort=False)]
+    groups = [(rows["space"].to_list(), note) for note, rows in noted.groupby("note", sort=False)]
+    groups += [([space], reason) for space, reason in lost.items() if reason]
+    return [f"{wording.listed(spaces)}: {note}." for spaces, note in groups]
 
 
 def pair_rows(tables: StudyTables, verdicts: Verdicts) -> list[Cells]:

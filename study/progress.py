@@ -215,7 +215,7 @@ def _slots(engine: Engine, why: str) -> str:
 
 def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     """Print what came out, what it cost, and what to do next."""
-    from analysis import read
+    from analysis import audit, read
     from analysis.stats import spending
     from analysis.summary import headline, overview, warnings
     from analysis.verdicts import judge
@@ -228,17 +228,19 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     judged = judge(tables)
     _show_columns([{name: text for name, (text, _) in row.items()} for row in overview(tables, judged)], console)
     rows = {"Verdict": headline(tables, judged)}
-    if found := warnings(judged):
+    if found := warnings(tables, judged):
         rows["Mind"] = " ".join(found)
+    folder = quote(str(plan.folder))
+    rows["Audit"] = f"{audit.outcome(audit.audit(tables))}: python -m analysis.audit {folder}"
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
-    rows["Report"] = str(report) if report else f"python -m analysis.report {quote(str(plan.folder))}"
+    rows["Report"] = str(report) if report else f"python -m analysis.report {folder}"
     if plan.dataset in ("digits", "mnist", "fashion_mnist"):
         spaces = " ".join(map(quote, plan.spaces))
         rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
-    rows["Resume"] = f"python -m study.run --resume {quote(str(plan.folder))}{more}"
+    rows["Resume"] = f"python -m study.run --resume {folder}{more}"
     _show_rows(rows, console)
 
 

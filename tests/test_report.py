@@ -80,6 +80,15 @@ def test_the_audit_stands_last_and_knows_the_figures_beside_it(page: str) -> Non
     assert ">PASS<" in drawn[0]
 
 
+def test_the_audits_outcome_stands_under_the_headline(page: str) -> None:
+    under = page[page.index('class="verdict"') : page.index('id="table-overview"')]
+    (said,) = re.findall(r'<a href="#audit">Audit: (.*)</a>', under)
+    assert re.fullmatch(r"([1-9]\d* (FAIL|WARN|NOT TESTABLE|PASS)(, )?)+", said)
+    counted = re.search(r"<b>19 checks: (.*)\.</b>", page)
+    assert counted is not None
+    assert said == ", ".join(part for part in counted[1].split(", ") if not part.startswith("0 "))
+
+
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     run = SampleRun(spaces=("resnet",), trials=2, final=False).write(tmp_path / "run")
     write_report(run)

@@ -195,6 +195,7 @@ def test_the_end_says_what_it_cost_and_how_to_go_on(tmp_path: Path) -> None:
     assert sum(line.startswith("Verdict") for line in lines) == 1
     for expected in (
         "Verdict  resnet has the highest mean",
+        f" PASS: python -m analysis.audit {engine.plan.folder}",
         "saved by stopping",
         str(tmp_path / "report.html"),
         "--dataset cifar10",

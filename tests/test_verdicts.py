@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as reference
 
 import analysis
-from analysis import intervals, summary, verdicts, wording
+from analysis import audit, intervals, summary, verdicts, wording
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, PER_CLASS, SampleRun
 
@@ -196,7 +196,7 @@ def test_a_reference_at_chance_and_a_winner_cut_short_are_said(tmp_path: Path) -
     assert row[["gain", "luck", "selection_gap"]].isna().all()
     judged = verdicts.judge(short)
     assert summary.overview(short, judged)[0]["validation"][0].endswith("(epoch 3 of 9)")
-    assert summary.warnings(judged) == [f"resnet: {row['note']}."]
+    assert summary.warnings(short, judged) == [f"resnet: {row['note']}."]
 
 
 @pytest.mark.parametrize("knobs", [{"trials": 0, "final": False}, {"trials": 3, "all_failed": True}])
@@ -204,7 +204,11 @@ def test_a_study_without_winners_has_no_verdict(tmp_path: Path, knobs: dict[str,
     tables = analysis.read(SampleRun(**knobs).write(tmp_path))
     judged = verdicts.judge(tables)
     assert summary.headline(tables, judged).startswith("No verdict")
-    assert not [*summary.warnings(judged), *summary.sentences(tables, judged), *summary.worth_rows(tables, judged)]
+    assert not [
+        *summary.warnings(tables, judged),
+        *summary.sentences(tables, judged),
+        *summary.worth_rows(tables, judged),
+    ]
     assert [row["rank"][0] for row in summary.overview(tables, judged)] == [wording.MISSING] * 2
 
 
@@ -217,3 +221,38 @@ def test_a_study_without_tests_has_no_verdict(tmp_path: Path) -> None:
     lone = study(tmp_path / "lone", 3)
     lone = replace(lone, final=lone.final[lone.final["space"] == "resnet"])
     assert "fewer than two" in summary.headline(lone, verdicts.judge(lone))
+
+
+def lose(tables: StudyTables, space: str, seeds: int) -> StudyTables:
+    """The study with the first `seeds` final runs of the space diverged."""
+    final = tables.final.copy()
+    lost = (final["space"] == space) & (final["seed"] <= seeds)
+    final.loc[lost, ["state", "error"]] = ["diverged", "the loss is not finite"]
+    final.loc[lost, ["test_score", "test_loss"]] = np.nan
+    opened = {"names": " ".join(final.loc[~lost, "final"])}
+    return replace(tables, final=final, openings=tables.openings.assign(**opened))
+
+
+@pytest.mark.parametrize("spaces", [("resnet",), ("resnet", "densenet"), ("resnet", "densenet", "plain")])
+def test_final_runs_that_all_diverged_are_said_where_people_look(tmp_path: Path, spaces: tuple[str, ...]) -> None:
+    tables = lose(study(tmp_path, 3, *spaces), "resnet", 3)
+    judged = verdicts.judge(tables)
+    why = "3 of 3 final runs diverged or failed: the loss is not finite"
+    assert plain(summary.headline(tables, judged)).endswith(f" Not tested: resnet ({why}).")
+    assert [plain(text) for text in summary.warnings(tables, judged)] == [f"resnet: {why}."]
+    said = [plain(finding.sentence) for finding in summary.findings(tables, judged)]
+    assert f", not tested; {why}; " in said[0]
+    assert "diverged" not in "".join(said[1:])
+    found = {
+        result.check.number: result.answer.found for result in audit.audit(tables) if result.answer.where == "resnet"
+    }
+    assert plain(found[14]) == "its 3 final runs diverged or failed"
+    assert plain(found[18]) == "not opened: its 3 final runs diverged or failed"
+
+
+def test_a_final_run_that_diverged_beside_others_is_minded(tmp_path: Path) -> None:
+    tables = lose(study(tmp_path, 4), "densenet", 1)
+    judged = verdicts.judge(tables)
+    assert "Not tested" not in summary.headline(tables, judged)
+    (said,) = summary.warnings(tables, judged)
+    assert plain(said) == "densenet: 1 of 4 final runs diverged or failed: the loss is not finite."

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analysis import wording
+from analysis import stats, wording
 from analysis.checks.check import Answer, Check, each_space
 from analysis.checks.record import SEEDS, Record
 
@@ -27,8 +27,7 @@ def seeds(record: Record) -> Iterator[Answer]:
     scores = {space: _scores(record, space) for space in record.spaces}
     for space, values in scores.items():
         if values.empty:
-            changes = {"trials": record.planned_trials}
-            yield Answer("NOT TESTABLE", space, f"no final run; {SEEDS} seeds needed", "resume to the end", changes)
+            yield _no_seeds(record, space)
         elif len(values) < SEEDS:
             found = f"{wording.count(len(values), 'seed')}, {SEEDS} needed for an interval"
             yield Answer("WARN", space, found, "retrain with more seeds", {"final_seeds": SEEDS + 1})
@@ -39,6 +38,19 @@ def seeds(record: Record) -> Iterator[Answer]:
     known = sorted((space for space in scores if len(scores[space])), key=lambda space: -scores[space].mean())
     if len(known) > 1:
         yield _lead(record, known[0], known[1], scores[known[0]] - scores[known[1]])
+
+
+def _no_seeds(record: Record, space: str) -> Answer:
+    if lost := _all_lost(record, space):
+        remedy = "read why in their trial.log; retrain several of the best, so that another can win"
+        return Answer("NOT TESTABLE", space, lost, remedy, {"final_configs": 1 + record.plan["final"]["configs"]})
+    changes = {"trials": record.planned_trials}
+    return Answer("NOT TESTABLE", space, f"no final run; {SEEDS} seeds needed", "resume to the end", changes)
+
+
+def _all_lost(record: Record, space: str) -> str:
+    lost, total, _ = stats.lost_finals(record.tables, space)
+    return f"its {wording.count(total, 'final run')} diverged or failed" if lost == total > 0 else ""
 
 
 def _scores(record: Record, space: str) -> pd.Series:
@@ -139,6 +151,8 @@ def openings(record: Record) -> Iterator[Answer]:
             yield Answer(status, space, found, remedy)  # type: ignore[arg-type]
         elif number:
             yield Answer("PASS", space, found)
+        elif lost := _all_lost(record, space):
+            yield Answer("NOT TESTABLE", space, f"not opened: {lost}")
         else:
             changes = {"trials": record.planned_trials}
             yield Answer("NOT TESTABLE", space, "not opened yet", "resume to the end", changes)
