@@ -145,7 +145,12 @@ def test_a_large_jpeg_is_reduced_by_its_decoder_to_twice_the_size_or_more(
         whole = np.asarray(ImageOps.exif_transpose(file).resize(wanted[::-1], Image.Resampling.BILINEAR))
     sizes: list[tuple[int, int]] = []
     real = decoding._resize
-    monkeypatch.setattr(decoding, "_resize", lambda image, to: (sizes.append(image.size), real(image, to))[1])
+
+    def watched(image: Image.Image, image_size: tuple[int, int] | None) -> Image.Image:
+        sizes.append(image.size)
+        return real(image, image_size)
+
+    monkeypatch.setattr(decoding, "_resize", watched)
     made = decode(tmp_path / "photo.jpg", wanted).transpose(1, 2, 0)
     assert sorted(sizes[0]) == sorted(side // reduced for side in size)
     assert np.array_equal(made, whole) if reduced == 1 else np.abs(made.astype(int) - whole).max() <= 4
