@@ -148,7 +148,8 @@ def show(record: Record, results: Sequence[Result], console: "Console") -> None:
     console.print(counted(results), highlight=False)
     console.print(table)
     for title, numbers, commands in plan_of_action(record, results):
-        console.print(f"\n{title}, checks {', '.join(map(str, numbers))}:", highlight=False)
+        noun = "check" if len(numbers) == 1 else "checks"
+        console.print(f"\n{title}, for {noun} {', '.join(map(str, numbers))}:", highlight=False)
         for command in commands:
             console.print(command, highlight=False, markup=False, soft_wrap=True)
 

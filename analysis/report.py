@@ -27,6 +27,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 LARGEST_CSV = 200_000  # bytes; a larger one is beside the report, not in it
 MOST_ROWS = 1_000  # of trials on the page: a browser opens the file without a pause
 
+MOST_FILES = 5  # of those left out named on the page; study.json has all
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -225,6 +227,7 @@ def provenance(tables: StudyTables) -> list[tuple[str, list[str]]]:
     splits = [f"{name}: {part['images']} images, sha256 {part['sha256']}" for name, part in dataset["splits"].items()]
     spaces = [f"{name}: {space['description']} sha256 {space['sha256']}" for name, space in plan["spaces"].items()]
     versions = [f"{name} {version}" for name, version in plan["versions"].items()]
+    fresh = wording.count(plan["final"]["seeds"], "fresh seed")
     dirty = " with uncommitted changes" if git.get("dirty") else ""
     return [
         ("Command", [" ".join(plan["command"]) or "called from Python"]),
@@ -232,18 +235,34 @@ def provenance(tables: StudyTables) -> list[tuple[str, list[str]]]:
         ("Git commit", [f"{git['commit']}{dirty}" if git.get("commit") else "unknown"]),
         ("Versions", [", ".join(versions)]),
         ("Hardware", [_pairs(plan["hardware"]), f"each trial: {_pairs(plan['resources'])}"]),
-        ("Data", [f"{dataset['name']}: {dataset['source']}"]),
+        *_data(dataset),
         ("Splits", splits),
         ("Spaces", spaces),
         (
             "Seeds",
-            [f"study seed {plan['seed']}; {plan['final']['seeds']} fresh seeds for each final configuration"],
+            [f"study seed {plan['seed']}; {fresh} for each final configuration"],
         ),
         ("Budget", [_budget(plan)]),
         ("Sampler", [_pairs(plan["sampler"])]),
         ("Times the driver ran", _sessions(tables)),
         ("Openings of the test split", _openings(tables)),
     ]
+
+
+def _data(dataset: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return where the images are from, how the test split came about, their size and which files are left out."""
+    source, _, drawn = dataset["source"].partition("; test: ")
+    rows = [("Data", [f"{dataset['name']}: {source}"])]
+    if drawn:
+        rows.append(("Test split", [drawn]))
+    if dataset.get("image_size"):
+        height, width = dataset["image_size"]
+        rows.append(("Image size", [f"resized to {height}x{width} pixels"]))
+    if skipped := dataset.get("skipped"):
+        named = [f"{file['file']} ({file['reason']})" for file in skipped[:MOST_FILES]]
+        more = f" and {len(skipped) - MOST_FILES:,} more" if len(skipped) > MOST_FILES else ""
+        rows.append(("Left out", [f"{wording.count(len(skipped), 'file')}: {', '.join(named)}{more}"]))
+    return rows
 
 
 def _pairs(values: dict[str, Any]) -> str:

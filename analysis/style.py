@@ -3,6 +3,7 @@
 Nothing here touches the global settings of matplotlib: a figure is made, drawn and written inside `style()`.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import get_font_names
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -69,12 +71,25 @@ _SETTINGS: Final = {
 }
 
 
+# Asked in turn for the characters that the fonts before lack, where they are installed.
+_FALLBACKS: Final = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("SimHei", "Microsoft YaHei", "PingFang SC", "Hiragino Sans", "Malgun Gothic", "Arial Unicode MS"),
+)
+
+
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw with the settings of this project, whatever the user's matplotlibrc says, and leave no trace."""
-    with mpl.rc_context():
+    """Draw with the settings of this project, whatever the user's matplotlibrc says, and leave no trace.
+
+    Characters that no font here has are drawn as boxes, silently: SVG files keep them as text.
+    """
+    installed = set(get_font_names())
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+        mpl.rcParams["font.family"] = ["sans-serif", *(name for name in _FALLBACKS if name in installed)]
         yield
 
 

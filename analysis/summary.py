@@ -149,7 +149,7 @@ def _leader(tables: StudyTables, verdicts: Verdicts) -> str:
     leader = str(verdicts.ranking["space"].iloc[0])
     best = f"{wording.score(tested[leader].mean, plan)} test {name}"
     if len(plan["spaces"]) == 1:
-        return f"{leader} has {wording.interval(tested[leader], plan)} test {name}."
+        return f"{leader} has a test {name} of {wording.interval(tested[leader], plan)}."
     if len(tested) == 1:
         return "Which space is better: cannot tell, since fewer than two have a tested winner."
     if verdicts.pairs["low"].isna().all():

@@ -305,7 +305,7 @@ def _note(tables: StudyTables, row: dict[str, Any], whole: bool, is_reference: b
     if np.isnan(row["reference"]):
         return "the reference setting has no score at full length", True
     if _at_chance(row["reference"], tables):
-        return "the reference setting is at chance: too few steps", True
+        return "the reference setting is at chance: perhaps too few steps", True
     return ("the reference setting won: tuning gained nothing" if is_reference else ""), False
 
 

@@ -228,6 +228,7 @@ def _run(engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Images]]", 
 
 def _write_report(folder: Path, console: Console) -> Path | None:
     """Write the report; a study whose report cannot be written is still a study."""
+    console.print("Writing the report ...", highlight=False)
     from analysis.report import write_report
 
     try:

@@ -112,7 +112,7 @@ class Plan:
 
     def check_numbers(self) -> None:
         """Raise `PlanError` for a number that no study can have."""
-        at_least("--trials", self.trials, 1, "trials of each space")
+        at_least("--trials", self.trials, 1, "trial of each space")
         at_least(
             "--max-epochs", self.max_epochs, 2, "epochs: the first rung is at 1, and stopping there must save some"
         )

@@ -20,6 +20,7 @@ from study.state import Run
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
 LIVE_SECONDS: Final = 0.25  # between two redraws
+FEW_WORDS: Final = 60  # characters
 
 
 class Loading:
@@ -121,7 +122,8 @@ class Progress:
 
     def _best(self, space: str) -> str:
         """The best score at full length, or, before there is one, the best of those that came furthest."""
-        scored = [run for run in self._engine.state.of_kind("trial", space) if run.score is not None]
+        trials = self._engine.state.of_kind("trial", space)
+        scored = [run for run in trials if run.score is not None and run.state not in ("diverged", "failed")]
         if not scored:
             return "none yet"
         best = max(scored, key=lambda run: (run.epochs, run.score or 0.0))
@@ -178,13 +180,14 @@ def show_plan(
     rows: dict[str, str] = {
         "Study": f"{', '.join(engine.spaces)} on {dataset.name}{again}",
         "Data": f"{len(dataset.classes)} classes, {channels}x{height}x{width}: {len(data.train):,} images to train, "
-        f"{len(data.validation):,} to validate, {len(dataset.test):,} to test",
+        f"{len(data.validation):,} to validate, {len(dataset.test):,} to test{_drawn(dataset)}",
         **_left_out(dataset, plan.folder),
-        "Search": f"{trials} trials of each space: the reference setting, {plan.random_trials} random, the rest by TPE",
+        "Search": f"{_count(trials, 'trial')} of each space: the reference setting, {plan.random_trials} random, "
+        f"the rest by TPE",
         "Stopping": f"{plan.max_epochs} epochs at full length; at epoch {' and '.join(map(str, plan.rungs))} the best "
         f"third goes on",
-        "Final": f"{plan.final_configs} winner of each space retrained with {plan.final_seeds} fresh seeds, then the "
-        f"test split, once",
+        "Final": f"{plan.final_configs} winner of each space retrained with {_count(plan.final_seeds, 'fresh seed')}, "
+        f"then the test split, once",
         "At most": f"{runs * plan.max_epochs:,} epochs",
         "Slots": _slots(engine, packed_why),
         "Folder": str(plan.folder),
@@ -193,13 +196,23 @@ def show_plan(
     _show_rows(rows, console)
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _drawn(dataset: Dataset) -> str:
+    """Say how the test split came about, if that takes a few words only."""
+    words = dataset.source.partition("; test: ")[2]
+    return f" ({words})" if 0 < len(words) <= FEW_WORDS else ""
+
+
 def _left_out(dataset: Dataset, folder: Path) -> dict[str, str]:
     """Say which files of the data folder are not used."""
     if not dataset.skipped:
         return {}
     named = ", ".join(f"{file} ({reason})" for file, reason in dataset.skipped[:3])
     more = " ..." if len(dataset.skipped) > 3 else ""
-    files = f"{len(dataset.skipped)} {'file' if len(dataset.skipped) == 1 else 'files'}"
+    files = _count(len(dataset.skipped), "file")
     return {"Left out": f"{files}, all named in {folder / 'study.json'}: {named}{more}"}
 
 

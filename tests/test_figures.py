@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 import analysis
 from analysis import style
 from analysis.figures import FIGURES, Figure
+from analysis.figures.predictions import short_names
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
@@ -220,3 +221,27 @@ def test_the_same_figure_has_the_same_bytes(studies: dict[str, StudyTables]) -> 
         first, second = (style.files(figure.canvas(data, tables.plan)) for _ in range(2))
     assert first == second
     assert set(first) == {"svg", "png", "pdf"}
+
+
+@pytest.mark.parametrize("room", [8, 12])
+def test_short_names_of_classes_stay_apart(room: int) -> None:
+    names = [f"category_{number:06}" for number in range(20)] + [
+        "cat",
+        "a" * 9 + "xy" + "b" * 9,
+        "a" * 9 + "zy" + "b" * 9,
+    ]
+    shown = short_names(names, room)
+    assert len(set(shown.values())) == len(names)
+    assert shown["cat"] == "cat"
+    assert all(len(shown[name]) <= room for name in names[:20])
+    assert shown["category_000007"].startswith("cat")
+    assert shown["category_000007"].endswith("007")
+
+
+def test_class_names_that_no_font_has_are_drawn_without_a_warning(tmp_path: Path) -> None:
+    classes = tuple(f"\u732b{chr(0x10330 + number)}" for number in range(10))  # warnings are errors here
+    tables = analysis.read(SampleRun(spaces=("resnet",), classes=classes, trials=2, seeds=2).write(tmp_path))
+    for _, figure, data in FIGURES["confusion"].parts("confusion", tables):
+        with style.style():
+            written = style.files(figure.canvas(data, tables.plan))
+        assert classes[0] in written["svg"].decode()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analysis.report import main, write_report
+import analysis
+from analysis.report import main, provenance, write_report
 from tests.sample_run import DIGITS, SampleRun
 
 pytestmark = pytest.mark.slow  # each writes whole reports, some open a browser
@@ -87,6 +88,21 @@ def test_the_audits_outcome_stands_under_the_headline(page: str) -> None:
     counted = re.search(r"<b>19 checks: (.*)\.</b>", page)
     assert counted is not None
     assert said == ", ".join(part for part in counted[1].split(", ") if not part.startswith("0 "))
+
+
+def test_the_provenance_says_where_the_images_went(tmp_path: Path) -> None:
+    tables = analysis.read(SampleRun(trials=0).write(tmp_path / "run"))
+    assert not {"Test split", "Image size", "Left out"} & dict(provenance(tables)).keys()
+    skipped = [{"file": f"{at}.jpg", "reason": "torn"} for at in range(7)]
+    source = "/photos; test: the last 20 % of each class in name order"
+    tables.plan["dataset"] |= {"source": source, "image_size": [32, 48], "skipped": skipped}
+    rows = dict(provenance(tables))
+    assert rows["Data"] == ["digits: /photos"]
+    assert rows["Test split"] == ["the last 20 % of each class in name order"]
+    assert rows["Image size"] == ["resized to 32x48 pixels"]
+    (said,) = rows["Left out"]
+    assert said.startswith("7\N{NO-BREAK SPACE}files: 0.jpg (torn), 1.jpg (torn), ")
+    assert said.endswith("4.jpg (torn) and 2 more")
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from rich.console import Console
 from data_utils.datasets import load
 from data_utils.images import Skipped
 from data_utils.splits import split
+from study import launch
+from study.engine import Engine
 from study.job import Job
 from study.progress import Loading, Progress, duration, show_end, show_plan
 from study.run import main, parser
-from tests.test_engine import SHORT, finish, jobs, make, take, with_slots, work
+from tests.test_engine import PLACE, SHORT, finish, jobs, make, row, take, with_slots, work
 
 FLAGS = [
     "--help",
@@ -116,6 +118,7 @@ def test_the_plan_names_trials_rungs_epochs_at_most_and_slots(tmp_path: Path) ->
         "72 epochs",
         "2, each with 1 CPU",
         "get-auth-token",
+        " to test (20 % drawn by class with seed 0)",
     ):
         assert expected in text
 
@@ -178,6 +181,37 @@ def test_the_live_table_counts_trials_and_names_the_best(tmp_path: Path) -> None
     stopped = sum(run.state == "stopped" for run in engine.state.of_kind("trial"))
     assert f"6/6 done, 0 running, {stopped} stopped early, 2/2 final runs" in out.getvalue()
     assert f"{best.score:.4f} ({best.key}, epoch 9)" in out.getvalue()
+
+
+@pytest.mark.parametrize("state", ["diverged", "failed"])
+def test_a_trial_that_diverged_or_failed_is_never_the_best(state: str, tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    progress = Progress(engine, console()[0])
+    first, second = take_some(engine, 2)
+    engine.report(first.key, [row(1, 0.9)])
+    engine.report(second.key, [row(1, 0.3)])
+    assert progress._best("resnet") == f"0.9000 ({first.key}, epoch 1)"
+    engine.report(first.key, [{"event": "ended", "state": state, "error": "the loss is not finite"}])
+    assert progress._best("resnet") == f"0.3000 ({second.key}, epoch 1)"
+    engine.close()
+
+
+def take_some(engine: Engine, number: int) -> list[Job]:
+    """Take so many of the jobs that are there, and start them."""
+    taken = [job for job, _ in zip(jobs(engine), range(number), strict=False) if isinstance(job, Job)]
+    for job in taken:
+        engine.report(job.key, [{"event": "started", **PLACE}])
+    return taken
+
+
+def test_the_report_is_announced_before_it_is_written(tmp_path: Path) -> None:
+    from tests.sample_run import SampleRun
+
+    screen, out = console()
+    page = launch._write_report(SampleRun(trials=0).write(tmp_path / "run"), screen)
+    assert out.getvalue() == "Writing the report ...\n"
+    assert page is not None
+    assert page.is_file()
 
 
 def test_the_end_says_what_it_cost_and_how_to_go_on(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_reference_at_chance_and_a_winner_cut_short_are_said(tmp_path: Path) -
     tables = study(tmp_path, 3, "resnet")
     trials = tables.trials.assign(state="finished", epochs_trained=MAX_EPOCHS, score=[0.12, 0.9])
     chance = worth(replace(tables, trials=trials))
-    assert chance["note"] == "the reference setting is at chance: too few steps"
+    assert chance["note"] == "the reference setting is at chance: perhaps too few steps"
     short = replace(tables, trials=trials, chosen=tables.chosen.assign(epochs_trained=3))
     row = worth(short)
     assert row["note"].startswith("no trial reached full length")

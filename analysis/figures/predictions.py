@@ -1,6 +1,7 @@
 """What the winners say about the test split: accuracy per class, confusion, examples."""
 
-from collections.abc import Hashable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,7 @@ def draw_confusion(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # n
     canvas.set_size_inches(style.WIDTH * 0.82, style.WIDTH * 0.7)
     axes = canvas.subplots()
     room = len(classes) <= WRITTEN_CLASSES
+    names = list(short_names(classes).values()) if room else "auto"
     heatmap(
         share,
         annot=np.where(counts > 0, counts.astype(str), "") if room else False,
@@ -94,8 +96,8 @@ def draw_confusion(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # n
         cmap="Blues",
         square=True,
         linewidths=0.5 if room else 0,
-        xticklabels=[short(name) for name in classes] if room else "auto",
-        yticklabels=[short(name) for name in classes] if room else "auto",
+        xticklabels=names,
+        yticklabels=names,
         cbar_kws={"label": "share of the true class", "shrink": 0.75, "use_gridspec": False},
         ax=axes,
     )
@@ -136,17 +138,18 @@ def draw_examples(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # no
     """Draw a row of correct images and a row of mistakes, truth and prediction above each."""
     kinds = [kind for kind in ("correct", "mistake") if (data["kind"] == kind).any()]
     canvas.set_size_inches(style.WIDTH, 0.1 + 1.35 * len(kinds))
+    names = list(pd.unique(data[["truth", "prediction"]].to_numpy().ravel()))
     grid = canvas.subplots(len(kinds), predictions.EXAMPLES, squeeze=False)
     for row, kind in zip(grid, kinds, strict=True):
         shown = data[data["kind"] == kind]
         for axes, example in zip(row, shown.to_dict("records"), strict=False):
-            _show(axes, example)
+            _show(axes, example, names)
         for axes in row[len(shown) :]:
             axes.set_visible(False)
         row[0].set_ylabel("correct" if kind == "correct" else "mistakes", fontweight="bold")
 
 
-def _show(axes: Axes, example: Mapping[Hashable, Any]) -> None:
+def _show(axes: Axes, example: Mapping[Hashable, Any], names: Sequence[str]) -> None:
     pixels = enlarged(example["image"])
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="none")
     axes.set_xticks([])
@@ -154,17 +157,29 @@ def _show(axes: Axes, example: Mapping[Hashable, Any]) -> None:
     axes.spines[:].set_visible(False)
     sure = f"{100 * example['confidence']:.0f} %"
     right = example["kind"] == "correct"
-    said = f"{short(example['truth'])}\n{sure}" if right else _mistake(example["truth"], example["prediction"], sure)
+    fitting = short_names(names, 12 if right else 8)
+    truth, prediction = fitting[example["truth"]], fitting[example["prediction"]]
+    said = f"{truth}\n{sure}" if right else f"is {truth}\nsaid {prediction}\n{sure}"
     axes.set_title(said, fontsize=7.5, fontweight="normal", loc="center", color=style.INK if right else style.BAD)
 
 
-def _mistake(truth: str, prediction: str, sure: str) -> str:
-    return f"is {short(truth, 8)}\nsaid {short(prediction, 8)}\n{sure}"
+def short_names(names: Sequence[str], room: int = 12) -> dict[str, str]:
+    """Return each class name cut in its middle to at most `room` characters; more where two would look the same."""
+    rooms = dict.fromkeys(names, room)
+    while True:
+        shown = {name: _cut(name, most) for name, most in rooms.items()}
+        times = Counter(shown.values())
+        alike = [name for name in shown if times[shown[name]] > 1]
+        if not alike:
+            return shown
+        rooms |= {name: rooms[name] + 1 for name in alike}
 
 
-def short(name: str, room: int = 12) -> str:
-    """Return a class name that fits over a small image: at most `room` characters."""
-    return name if len(name) <= room else name[: room - 1] + "…"
+def _cut(name: str, room: int) -> str:
+    if len(name) <= room:
+        return name
+    tail = (room - 1) // 2
+    return f"{name[: room - 1 - tail]}…{name[-tail:]}"
 
 
 def enlarged(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
