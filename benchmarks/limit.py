@@ -11,6 +11,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from torch.nn import functional as F
 
 from data_utils.images import Images
 from data_utils.splits import SearchData
-from study.job import Job
+from study.packing import reference_jobs
+from study.plan import Plan
 from study.precision import forward
 from study.slot import Slot
 from study.spaces import SPACES
@@ -35,10 +37,8 @@ def make_trial(space: str, side: int, count: int, folder: Path) -> Trial:
     images = Images(pixels, generator.integers(0, 10, count + 64))
     data = SearchData(images, np.arange(count), np.arange(count, count + 64))
     slot = Slot(data, data.channel_statistics(), lambda: images, classes=10, cpus=1)
-    offered = SPACES[space]
-    names = tuple(parameter.name for parameter in offered.architecture)
-    job = Job("trial", space, offered.network, names, offered.reference, 1, 10**6, (), folder, 0, fp32=False)
-    return Trial(job, slot._data, slot._device)
+    [job] = reference_jobs(Plan((space,), max_epochs=10**6), {space: SPACES[space]})
+    return Trial(replace(job, folder=folder), slot._data, slot._device)
 
 
 def bare(trial: Trial, side: int, batch_size: int, steps: int) -> float:

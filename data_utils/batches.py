@@ -35,6 +35,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self._positions)
 
+    @property
+    def evaluation_batch(self) -> int:
+        """Images in a batch of `in_order`: few enough that large ones do not fill the memory."""
+        return min(len(self), EVALUATION_BATCH, _images_of(EVALUATION_BYTES, self.image_shape))
+
     def steps(self, batch_size: int) -> int:
         """Training steps in one epoch."""
         return max(1, len(self) // batch_size)
@@ -60,8 +65,7 @@ class Batches:
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Give every image once, in large batches, for evaluation."""
-        size = min(EVALUATION_BATCH, _images_of(EVALUATION_BYTES, self.image_shape))
-        every = torch.arange(len(self))
+        size, every = self.evaluation_batch, torch.arange(len(self))
         for images, labels in zip(self.pixels(every, size), torch.split(self.labels, size), strict=True):
             yield self._normalised(images), labels
 

@@ -10,7 +10,7 @@ parameters than 224x224 has in the printed form.
 
 from torch import nn
 
-from models.choices import ACTIVATIONS, check_counts, normed, pick, start_xavier
+from models.choices import check_counts, classifier, normed, start_xavier
 from models.sizes import Size, check_size, map_size, small_stride
 
 SMALLEST = 8
@@ -37,7 +37,7 @@ def alexnet(
     printed = min(image_size) >= SMALLEST_PRINTED
     second, third, wide = (round(width * channels / 96) for channels in (256, 384, 4096))
     window, first = (3, (11, 4, 1)) if printed else (2, (3, small_stride(image_size), 1))
-    after, active = normed(norm, activation), pick("activation", activation, ACTIVATIONS)
+    after = normed(norm, activation)
 
     def convolution(channels_in: int, channels: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
         return [nn.Conv2d(channels_in, channels, kernel, stride=stride, padding=padding), *after(channels)]
@@ -56,9 +56,7 @@ def alexnet(
     network = nn.Sequential(
         features,
         nn.Flatten(),
-        *(nn.Linear(second * height * breadth, wide), active(), nn.Dropout(dropout)),
-        *(nn.Linear(wide, wide), active(), nn.Dropout(dropout)),
-        nn.Linear(wide, num_classes),
+        *classifier(second * height * breadth, wide, num_classes, activation, dropout),
     )
     start_xavier(network)
     return network

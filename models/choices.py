@@ -77,6 +77,13 @@ def normed(norm: str, activation: str) -> Normed:
     return lambda channels: [make_norm(channels), make_activation()]
 
 
+def classifier(features: int, wide: int, classes: int, activation: str, dropout: float) -> list[nn.Module]:
+    """Return the end that AlexNet and VGG share: two hidden layers `wide` wide, (N, features) to (N, classes)."""
+    active = pick("activation", activation, ACTIVATIONS)
+    hidden = (nn.Linear(features, wide), active(), nn.Dropout(dropout), nn.Linear(wide, wide), active())
+    return [*hidden, nn.Dropout(dropout), nn.Linear(wide, classes)]
+
+
 def start_xavier(network: nn.Module) -> None:
     """Draw every weight of convolutions and linear layers as source D does; sigmoid networks do not learn without."""
     for layer in network.modules():

@@ -8,7 +8,7 @@ odd side is rounded up in a pool, so that images below 32 pixels pass; batch nor
 
 from torch import nn
 
-from models.choices import ACTIVATIONS, Normed, check_counts, normed, pick, start_xavier
+from models.choices import Normed, check_counts, classifier, normed, pick, start_xavier
 from models.sizes import Size, check_size, map_size
 
 SMALLEST = 1
@@ -35,7 +35,7 @@ def vgg(
     """
     check_size("vgg", image_size, SMALLEST)
     check_counts(width=width)
-    after, active = normed(norm, activation), pick("activation", activation, ACTIVATIONS)
+    after = normed(norm, activation)
     blocks: list[nn.Module] = []
     channels_in = in_channels
     for convolutions, factor in zip(pick("depth", depth, DEPTHS), WIDTHS, strict=True):
@@ -43,13 +43,10 @@ def vgg(
         channels_in = factor * width
     features = nn.Sequential(*blocks)
     height, breadth = map_size(features, image_size)
-    wide = 64 * width
     network = nn.Sequential(
         features,
         nn.Flatten(),
-        *(nn.Linear(channels_in * height * breadth, wide), active(), nn.Dropout(dropout)),
-        *(nn.Linear(wide, wide), active(), nn.Dropout(dropout)),
-        nn.Linear(wide, num_classes),
+        *classifier(channels_in * height * breadth, 64 * width, num_classes, activation, dropout),
     )
     start_xavier(network)
     return network

@@ -63,7 +63,8 @@ def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> O
 def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
     """Go on with the study in `folder`. `changes` are fields of `Plan` that do not alter what is compared.
 
-    They are trials (per space, not fewer than before), time_budget, cpus_per_trial, gpus_per_trial, address, command.
+    They are trials (per space, not fewer than before), data_dir (moved images), time_budget, cpus_per_trial,
+    gpus_per_trial, address, command.
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
     if folder.name in ("", ".."):  # "." has no name of its own
@@ -158,8 +159,7 @@ def _place(
     from study import tune
 
     automatic = study.plan.gpus_per_trial == "auto"
-    plan, _ = planning.place(study.plan, nodes)
-    study.plan = plan
+    study.plan = plan = planning.place(study.plan, nodes)
     if not automatic or not plan.gpus_per_trial:
         return (), ""
     console.print("Measuring a trial of each space on a GPU ...", highlight=False)

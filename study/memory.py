@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import models
-from data_utils.batches import EVALUATION_BATCH, Batches
+from data_utils.batches import Batches
 from study.config import Config
 from study.job import Job, Probe
 from study.optimization import optimizer
@@ -82,7 +82,7 @@ def peak_bytes(job: Job, data: TrialData, device: torch.device, dtype: torch.dty
             _step(network, torch.zeros(min(config["batch_size"], len(data.train)), *data.image_shape, dtype=dtype))
         network.zero_grad()
         with torch.inference_mode():
-            network.eval()(torch.empty(min(EVALUATION_BATCH, len(data.validation)), *data.image_shape, dtype=dtype))
+            network.eval()(torch.empty(data.validation.evaluation_batch, *data.image_shape, dtype=dtype))
     copies = _moments(config) + (dtype is not torch.float32)
     return int(memory.peak + copies * weights)
 

@@ -225,22 +225,21 @@ def _whole_or_share(gpus: float) -> bool:
     return 0 <= gpus <= 1 or (gpus > 1 and float(gpus).is_integer())
 
 
-def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> tuple[Plan, int]:
-    """Return the plan with its GPUs per trial settled, and how many slots `nodes` (resources by name) have for it.
+def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> Plan:
+    """Return the plan with its GPUs per trial settled for `nodes` (resources by name).
 
     Raises `PlanError` where not a single trial fits on any node.
     """
     gpus = plan.gpus_per_trial
     if not isinstance(gpus, int | float):  # "auto" where nothing was measured
         gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    slots = sum(slots_of(node, plan.cpus_per_trial, gpus) for node in nodes)
-    if slots == 0:
+    if not any(slots_of(node, plan.cpus_per_trial, gpus) for node in nodes):
         there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise PlanError(
             f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs, but no node has them: there are {there}. "
             f"Lower --cpus-per-trial or --gpus-per-trial."
         )
-    return replace(plan, gpus_per_trial=gpus), slots
+    return replace(plan, gpus_per_trial=gpus)
 
 
 def slots_of(node: Mapping[str, float], cpus: float, gpus: float) -> int:

@@ -4,10 +4,12 @@ import gc
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from data_utils.images import Images
 from data_utils.splits import SearchData
 from study import memory
 from study.config import Config
@@ -18,7 +20,7 @@ from study.plan import Plan
 from study.slot import Slot
 from study.spaces import SPACES
 from study.trial import Trial, TrialData
-from tests.conftest import CPU
+from tests.conftest import CPU, batches_of
 from tests.test_trial import job
 
 FP32 = torch.float32
@@ -68,6 +70,18 @@ def test_looked_at_without_computing_it_is_the_same_as_computed(space: str, tria
 def test_bf16_takes_less_and_more_than_half(space: str, trial_data: TrialData) -> None:
     whole, half = (memory.bytes_needed(reference(space), trial_data, dtype) for dtype in (FP32, torch.bfloat16))
     assert 0.5 * whole < half < whole
+
+
+def test_large_images_are_evaluated_a_few_at_a_time_in_the_estimate_too() -> None:
+    """21 of 3x256x256 have 16 MiB of pixels: as many images more as there may be take no more memory."""
+
+    def needed(count: int) -> int:
+        images = Images(np.zeros((count, 3, 256, 256), np.uint8), np.zeros(count, np.int64))
+        validation = batches_of(images, [0.5] * 3, [0.5] * 3)
+        one = batches_of(images.take(np.arange(1)), [0.5] * 3, [0.5] * 3)
+        return memory.bytes_needed(reference("conv"), TrialData(one, validation, num_classes=10), FP32)
+
+    assert needed(10) < needed(21) == needed(40)
 
 
 def test_a_probe_trains_few_steps_of_a_large_data_set(trial_data: TrialData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from data_utils.datasets import DATASETS, load
 from data_utils.splits import split
 from study import launch
 from study import plan as planning
+from study.packing import packings
 from study.plan import Plan, PlanError
 from study.spaces import SPACES
 
@@ -88,8 +89,8 @@ def test_rungs_follow_the_full_length(epochs: int, rungs: tuple[int, ...]) -> No
 )
 def test_slots_are_counted_on_the_nodes(node: dict[str, float], cpus: int, gpus: float | None, slots: int) -> None:
     plan = Plan(("resnet",), cpus_per_trial=cpus, gpus_per_trial=gpus)
-    assert planning.place(plan, [node])[1] == slots
-    assert planning.place(plan, [node, node])[1] == 2 * slots
+    assert packings(planning.place(plan, [node]), [node])[0].slots == slots
+    assert packings(planning.place(plan, [node, node]), [node, node])[0].slots == 2 * slots
 
 
 def test_more_than_any_node_has_is_refused_with_what_there_is() -> None:
