@@ -21,7 +21,7 @@ CURVE: Final = (
     "seconds",
     "images_per_second",
 )
-PLACE: Final = ("attempt", "from_epoch", "parameters", "device", "precision", "node", "worker")
+PLACE: Final = ("attempt", "from_epoch", "parameters", "multiply_adds", "device", "precision", "node", "worker")
 
 EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_opened": ("trials", "slots", "time_budget", "command"),
@@ -40,6 +40,8 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "final_tested": ("final", "test_loss", "test_score", "images"),
     "study_closed": ("reason",),
 }
+
+LATER: Final = ("multiply_adds",)  # fields that logs of earlier versions lack: missing there
 
 STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
 ORIGINS: Final = ("reference", "random", "tpe", "warm")
@@ -67,7 +69,7 @@ def _parse(path: Path, number: int, line: bytes) -> Event:
     try:
         event = json.loads(line)
         name = event["event"]
-        missing = [field for field in ("time", *EVENTS[name]) if field not in event]
+        missing = [field for field in ("time", *EVENTS[name]) if field not in (*event, *LATER)]
     except (ValueError, KeyError, TypeError) as error:
         raise BrokenLogError(
             f"{path}:{number}: {line[:80]!r} is not an event of a study ({error!r}). Restore the file from a copy, or "

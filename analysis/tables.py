@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from analysis.attempts import ATTEMPT_COLUMNS, attempts
 from analysis.events import CURVE, Event, read_events
 
 TRIAL_COLUMNS: Final = {
@@ -26,6 +27,7 @@ TRIAL_COLUMNS: Final = {
     "score": "float64",
     "best_score": "float64",
     "parameters": "float64",
+    "multiply_adds": "float64",
     "train_seconds": "float64",
     "error": "str",
 }
@@ -88,7 +90,8 @@ class StudyTables:
     trial now chosen for final runs; `openings` a row per opening of the test split (`time` in seconds since
     1970, number of `finals` and their `names`, number of `images`, checksum); `sessions` a row per time the
     driver ran (`closed` and `reason` missing: it still runs or died); `measured` a row per space measured for
-    `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once.
+    `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once; `attempts` a row per time that
+    a trial or a final run was on a slot.
     """
 
     run_dir: Path
@@ -103,6 +106,7 @@ class StudyTables:
     sessions: pd.DataFrame
     measured: pd.DataFrame
     packing: pd.DataFrame
+    attempts: pd.DataFrame
 
 
 def read(run_dir: Path | str) -> StudyTables:
@@ -114,7 +118,8 @@ def read(run_dir: Path | str) -> StudyTables:
     run_dir = Path(run_dir)
     plan = _read_plan(run_dir)
     replay = _Replay()
-    for event in read_events(run_dir / "events.jsonl")[0]:
+    events = read_events(run_dir / "events.jsonl")[0]
+    for event in events:
         replay.take(event)
     finals, final_epochs = replay.finals, replay.final_epochs
     return StudyTables(
@@ -130,6 +135,7 @@ def read(run_dir: Path | str) -> StudyTables:
         sessions=_table(SESSION_COLUMNS, replay.sessions),
         measured=_table(MEASURED_COLUMNS, replay.measured),
         packing=_table(PACKING_COLUMNS, replay.packing),
+        attempts=_table(ATTEMPT_COLUMNS, attempts(events)),
     )
 
 
@@ -226,6 +232,7 @@ class _Replay:
         started = {
             "state": "running",
             "parameters": event["parameters"],
+            "multiply_adds": event.get("multiply_adds"),
             "error": None,
             "epochs_trained": None,
         }

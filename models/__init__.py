@@ -11,6 +11,7 @@ from torch import nn
 from models.alexnet import alexnet
 from models.choices import check_counts
 from models.conv import conv, dilated
+from models.counting import count_parameters, multiply_adds
 from models.densenet import densenet, densenet_simple
 from models.googlenet import googlenet
 from models.handwritten import handwritten
@@ -23,7 +24,7 @@ from models.resnet import plain, resnet
 from models.senet import senet
 from models.vgg import vgg
 
-__all__ = ["MODELS", "REFERENCES", "Reference", "build", "count_parameters", "reference"]
+__all__ = ["MODELS", "REFERENCES", "Reference", "build", "count_parameters", "multiply_adds", "reference"]
 
 MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
     "alexnet": alexnet,
@@ -75,8 +76,3 @@ def reference(name: str) -> Reference:
     if name not in REFERENCES:
         raise ValueError(f"Unknown reference {name!r}. Valid: {', '.join(REFERENCES)}.")
     return REFERENCES[name]
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Trainable parameters of `module`: weights, biases, batch-norm scales and shifts."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torchinfo
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from torchinfo.layer_info import LayerInfo
 
 import models
@@ -40,15 +39,6 @@ def find(name: str) -> Reference:
     return REFERENCES[name]
 
 
-def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of convolutions and matrix products for one image, as they run, whoever wrote the layer."""
-    example = torch.zeros(1, *input_shape, device=next(network.parameters()).device)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.eval()(example)
-    operations: int = counter.get_total_flops()
-    return operations // 2  # a multiply-add is two
-
-
 def bytes_kept(reference: Reference, batch: int) -> int:
     """Bytes that the backward pass of `batch` images needs from the forward pass, counted without computing it."""
     kept: dict[int, torch.UntypedStorage] = {}
@@ -66,30 +56,50 @@ def bytes_kept(reference: Reference, batch: int) -> int:
     return sum(storage.nbytes() for key, storage in kept.items() if key not in weights)
 
 
+def layers(network: nn.Module, input_shape: tuple[int, int, int]) -> list[dict[str, Any]]:
+    """Return a row for each layer of `network`, those that hold others included, in the order of the forward pass.
+
+    `layer` is its type, `name` that of the attribute it stands in, `depth` how many others hold it, `output` its shape
+    for one image. `parameters` and `multiply_adds` are None where the layer has none, or holds others that do.
+    """
+    found = torchinfo.summary(network, (1, *input_shape), verbose=0)
+    return [_layer(info) for info in found.summary_list]
+
+
+def _layer(info: LayerInfo) -> dict[str, Any]:
+    counts = (info.num_params, info.macs) if info.is_leaf_layer else (0, 0)
+    return {
+        "layer": info.class_name,
+        "name": info.var_name if info.depth else "",
+        "depth": info.depth,
+        "output": info.output_size[1:],
+        **dict(zip(("parameters", "multiply_adds"), (count or None for count in counts), strict=True)),
+    }
+
+
 def table(reference: Reference, batch: int) -> str:
     """Return the table of layers and the totals for one image, and what a training step of `batch` images holds."""
     network = reference.build()
-    found = torchinfo.summary(network, (1, *reference.input_shape), verbose=0)
     parameters = models.count_parameters(network)
     maps, weights = bytes_kept(reference, batch), 3 * FLOAT_BYTES * parameters
     totals = (
         f"Parameters: {parameters:,}",
-        f"Multiply-adds for one image: {multiply_adds(network, reference.input_shape):,}",
+        f"Multiply-adds for one image: {models.multiply_adds(network, reference.input_shape):,}",
         f"Memory of a training step of {batch} images: {_mb(maps + weights)}",
         f"    {_mb(maps)} kept for the backward pass,",
         f"    {_mb(weights)} weights, gradients and one moment each",
     )
     heading = f"{'layer':<{NAME}} {'output':<{SHAPE}}{'parameters':>{COUNT}}{'multiply-adds':>{COUNT}}"
     rule = "-" * COLUMNS
-    return "\n".join([heading, rule, *map(_row, found.summary_list), rule, *totals])
+    rows = map(_line, layers(network, reference.input_shape))
+    return "\n".join([heading, rule, *rows, rule, *totals])
 
 
-def _row(layer: LayerInfo) -> str:
+def _line(row: dict[str, Any]) -> str:
     """One line: the layer, indented by its depth, its output for one image, and counts unless it holds others."""
-    name = f"{'  ' * layer.depth}{layer.class_name} {layer.var_name if layer.depth else ''}".rstrip()
-    shape = "x".join(map(str, layer.output_size[1:]))
-    counts = (layer.num_params, layer.macs) if layer.is_leaf_layer else (0, 0)
-    shown = (f"{count:,}" if count else "-" for count in counts)
+    name = f"{'  ' * row['depth']}{row['layer']} {row['name']}".rstrip()
+    shape = "x".join(map(str, row["output"]))
+    shown = ("-" if row[count] is None else f"{row[count]:,}" for count in ("parameters", "multiply_adds"))
     return f"{name[:NAME]:<{NAME}} {shape:<{SHAPE}}" + "".join(f"{count:>{COUNT}}" for count in shown)
 
 
@@ -104,7 +114,7 @@ def listing() -> str:
         with torch.device("meta"):
             network = reference.build()
         shape = "x".join(map(str, reference.input_shape))
-        counts = f"{models.count_parameters(network):>13,}{multiply_adds(network, reference.input_shape):>15,}"
+        counts = f"{models.count_parameters(network):>13,}{models.multiply_adds(network, reference.input_shape):>15,}"
         lines.append(f"{name:<16}{reference.network:<17}{shape:<11}{reference.classes:>7}{counts}")
     networks = textwrap.wrap(f"Networks: {', '.join(sorted(models.MODELS))}", COLUMNS)
     return "\n".join([*lines, "", *networks])

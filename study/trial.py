@@ -10,6 +10,7 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import models
 from analysis.events import Event
 from data_utils.augmentation import Augmentation, heaviest
 from data_utils.batches import Batches
+from models import summary
 from study.config import Config
 from study.faults import ran_out
 from study.job import Job
@@ -82,6 +84,7 @@ def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:
     return {
         "from_epoch": trial.from_epoch,
         "parameters": models.count_parameters(trial.model),
+        "multiply_adds": trial.multiply_adds(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "precision": str(trial.precision).removeprefix("torch."),
         "node": socket.gethostname(),
@@ -214,12 +217,22 @@ class Trial:
         if state["random_cuda"] is not None and self._device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"], self._device)
 
+    def multiply_adds(self) -> int | None:
+        """Multiply-adds for one image; None for a network of the user's that does not take a single one."""
+        try:
+            return models.multiply_adds(self.model, self._data.image_shape)
+        except Exception:  # whatever is wrong with the network, the training will say
+            return None
+
     def keep_model(self) -> None:
-        """Write the weights as model.safetensors and the arguments of `models.build` as model.json."""
+        """Write the weights as model.safetensors, the arguments of `models.build` as model.json, layers.json."""
         temporary = self.job.folder / "model.tmp"
         save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, temporary)
         arguments = network_arguments(self.job, self.job.config, self._data)
         (self.job.folder / "model.json").write_text(json.dumps(arguments, indent=1))
+        with suppress(Exception):  # as above: the run is not lost for a table
+            layers = summary.layers(self.model, self._data.image_shape)
+            (self.job.folder / "layers.json").write_text(json.dumps(layers, indent=1))
         temporary.rename(self.job.folder / "model.safetensors")
 
 

@@ -268,7 +268,9 @@ def _curve(rng: np.random.Generator, quality: float) -> list[float]:
 
 def _place(config: Config) -> dict[str, Any]:
     where = {"device": "cpu", "precision": "float32", "node": "node-1", "worker": 4242}
-    return {"attempt": 1, "from_epoch": 0, "parameters": 1000 * config["width"] * config["blocks"], **where}
+    parameters = 1000 * config["width"] * config["blocks"]
+    size = {"parameters": parameters, "multiply_adds": 45 * parameters + 2000 * config["width"]}
+    return {"attempt": 1, "from_epoch": 0, **size, **where}
 
 
 def _row(epoch: int, score: float | None, config: Config) -> dict[str, Any]:

@@ -27,7 +27,15 @@ from study.plan import Plan
 from study.spaces import SPACES
 from tests.sample_run import REFERENCE, SampleRun
 
-PLACE = {"attempt": 1, "from_epoch": 0, "parameters": 500, "device": "cpu", "precision": "float32", "node": "n"}
+PLACE = {
+    "attempt": 1,
+    "from_epoch": 0,
+    "parameters": 500,
+    "multiply_adds": 9000,
+    "device": "cpu",
+    "precision": "float32",
+    "node": "n",
+}
 EPOCHS = 20
 
 Curve = Sequence[float] | npt.NDArray[np.float64]

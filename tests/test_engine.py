@@ -20,7 +20,15 @@ from study.plan import Plan
 from study.space import Space
 from study.spaces import SPACES
 
-PLACE = {"from_epoch": 0, "parameters": 1, "device": "cpu", "precision": "float32", "node": "n", "worker": 1}
+PLACE = {
+    "from_epoch": 0,
+    "parameters": 1,
+    "multiply_adds": 9000,
+    "device": "cpu",
+    "precision": "float32",
+    "node": "n",
+    "worker": 1,
+}
 
 
 def make(folder: Path, spaces: tuple[str, ...] = ("resnet",), **changes: Any) -> Engine:

@@ -19,7 +19,15 @@ from tests.sample_run import MAX_EPOCHS, SampleRun
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 WORKER = {"node": "n", "worker": 1}
-PLACE = {"attempt": 1, "from_epoch": 0, "parameters": 500, "device": "cpu", "precision": "float32", **WORKER}
+PLACE = {
+    "attempt": 1,
+    "from_epoch": 0,
+    "parameters": 500,
+    "multiply_adds": 9000,
+    "device": "cpu",
+    "precision": "float32",
+    **WORKER,
+}
 
 
 class Log:
