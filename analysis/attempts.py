@@ -42,7 +42,7 @@ def attempts(events: Iterable[Event]) -> list[dict[str, Any]]:
             running[run] = {"run": run, **kind, **where, **times}
             rows.append(running[run])
         elif name in ("epoch", "final_epoch", "ended", "final_ended"):
-            _go_on(running.get(event["final"] if "final" in event else run), event)
+            _go_on(running.get(event.get("final", run)), event)
     for row in running.values():
         row["state"] = "running"
     return sorted(rows, key=lambda row: float(row["began"]))

@@ -134,12 +134,20 @@ def speed(tables: StudyTables, target: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["space", "n", "reached", "epochs", "seconds"])
 
 
+def kaplan_meier(times: npt.ArrayLike, reached: npt.ArrayLike) -> list[tuple[float, float, bool]]:
+    """Return each time at which a run got there or ended without, the share estimated to be there from then on, and
+    whether one ended without.
+    """
+    time, event = np.asarray(times, dtype=float), np.asarray(reached, dtype=bool)
+    left, steps = 1.0, []
+    for moment in np.unique(time):
+        now = time == moment
+        left *= 1 - float((event & now).sum()) / float((time >= moment).sum())
+        steps.append((float(moment), 1 - left, bool((now & ~event).any())))
+    return steps
+
+
 def kaplan_meier_median(times: npt.ArrayLike, reached: npt.ArrayLike) -> float:
     """Return the first time by which the Kaplan-Meier estimate has half of the runs there; NaN if none."""
-    time, event = np.asarray(times, dtype=float), np.asarray(reached, dtype=bool)
-    left = 1.0
-    for moment in np.unique(time[event]):
-        left *= 1 - float((event & (time == moment)).sum()) / float((time >= moment).sum())
-        if left <= 0.5 + 1e-12:
-            return float(moment)
-    return np.nan
+    there = (moment for moment, share, _ in kaplan_meier(times, reached) if share >= 0.5 - 1e-12)
+    return next(there, np.nan)

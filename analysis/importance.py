@@ -115,12 +115,11 @@ def _rows(tables: StudyTables, space: str, target: str, epoch: int, ranking: Sta
     chance = stats.generator().permuted(np.tile(among[0], (RESAMPLES, 1)), axis=1)
     rows = []
     for parameter in tables.plan["spaces"][space]["parameters"]:
-        cells, size = grid_cells(parameter, ranking.trials[parameter["name"]])
-        if size < 2:
+        places = _places(parameter, ranking)
+        if places is None:
             continue
-        places = (cells[:, None] == np.arange(size)).astype(np.float32)  # (N, size); a row of zeros: does not apply
         kind = parameter["type"] == "categorical"
-        found = explained(among @ places, weights @ places, among.sum(axis=1) / n, n, kind)
+        found = explained(among @ places, weights @ places, among.sum(axis=1) / n, n, kind, one_width=True)
         null = explained(chance @ places, places.sum(axis=0)[None], chance.sum(axis=1) / n, n, kind)
         low, high = np.quantile(found[1:], (0.025, 0.975))
         rows.append(
@@ -131,6 +130,14 @@ def _rows(tables: StudyTables, space: str, target: str, epoch: int, ranking: Sta
             }
         )
     return rows
+
+
+def _places(parameter: Mapping[str, Any], ranking: Standing) -> npt.NDArray[np.float32] | None:
+    """Return in which cell each trial lies, (N, cells), a row of zeros where the hyperparameter does not apply; None
+    where it has a single value.
+    """
+    cells, size = grid_cells(parameter, ranking.trials[parameter["name"]])
+    return (cells[:, None] == np.arange(size)).astype(np.float32) if size > 1 else None
 
 
 def resamples(n: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -171,19 +178,26 @@ def grid_cells(parameter: Mapping[str, Any], values: "pd.Series[Any]") -> tuple[
 
 
 def explained(
-    best: npt.NDArray[Any], every: npt.NDArray[Any], share: npt.NDArray[Any], n: int, categorical: bool
+    best: npt.NDArray[Any],
+    every: npt.NDArray[Any],
+    share: npt.NDArray[Any],
+    n: int,
+    categorical: bool,
+    one_width: bool = False,
 ) -> Floats:
     """Return the share of the variance of being among the best that one hyperparameter explains on its own, (B,).
 
     `best` (B, cells) and `every` (B or 1, cells) count the best and all trials in each cell, `share` (B,) is that of
-    the best in all `n` trials. Where the hyperparameter does not apply to all, those to which it does are compared, and weigh as in
-    conditional PED-ANOVA (arXiv:2601.20800). PED-ANOVA's own unit is this times 1 / share - 1, and, in Optuna, share^2.
+    the best in all `n` trials. Where the hyperparameter does not apply to all, those to which it does are compared, and
+    weigh as in conditional PED-ANOVA (arXiv:2601.20800). PED-ANOVA's own unit is this times 1 / share - 1; Optuna's,
+    times share^2, too. `one_width`: the kernels of the first row serve all, since a trial drawn twice is no reason for
+    narrower ones.
     """
     alike, known = best.sum(axis=1), every.sum(axis=1)
     usable = (alike > 0) & (known > 1)
-    density = _of_choices if categorical else _of_range
     with np.errstate(divide="ignore", invalid="ignore"):
-        top, local = density(best) + 1e-12, density(every) + 1e-12
+        densities = [_of_choices(part) if categorical else _of_range(part, one_width) for part in (best, every)]
+        top, local = (density + 1e-12 for density in densities)
         divergence = (local * (top / local - 1) ** 2).sum(axis=1)
         weight = (alike / (share * n)) ** 2 / (known / n)
         found = weight * divergence * share / (1 - share)
@@ -197,7 +211,7 @@ def _of_choices(counts: npt.NDArray[Any]) -> Floats:
     return np.asarray(((counts + n * prior) / (1 + choices * prior) + 1 / choices) / (n + 1))
 
 
-def _of_range(counts: npt.NDArray[Any]) -> Floats:
+def _of_range(counts: npt.NDArray[Any], one_width: bool) -> Floats:
     """Return the density on the cells of a range, (B, cells): a normal kernel on each trial, cut at the ends, with the
     width of Scott's rule, and one wide kernel over all, as Optuna's Parzen estimator has it.
     """
@@ -209,6 +223,7 @@ def _of_range(counts: npt.NDArray[Any]) -> Floats:
     low = (upto >= np.maximum(n // 4, 1)[:, None]).argmax(axis=1)
     high = (upto > (n * 3 // 4)[:, None]).argmax(axis=1)
     width = np.maximum(1.059 * np.minimum((high - low) / 1.34, deviation) * n**-0.2, 0.5 / 1.64)
+    width = width[:1] if one_width and n[0] else width
     wide = np.diff(ndtr((np.append(cells, len(cells)) - 0.5 - cells[-1] / 2) / len(cells)))
     wide /= wide.sum()
     return np.asarray((np.matmul(counts[:, None], _kernels(len(cells), width))[:, 0] + wide) / (n[:, None] + 1))
@@ -224,13 +239,27 @@ def _kernels(size: int, widths: npt.NDArray[Any]) -> Floats:
     return np.asarray(np.diff(below, axis=1)[:, (size - 1) + cells - cells[:, None]] / inside[..., None])
 
 
-def main_epoch(found: pd.DataFrame, space: str) -> int | None:
-    """Return the last epoch at which `found`, the result of `importances`, knows the best of `space`; None if none."""
-    known = found.loc[(found["space"] == space) & (found["target"] == "best"), "epoch"]
-    return int(known.max()) if len(known) else None
+def main_epoch(found: pd.DataFrame) -> int:
+    """Return the last epoch at which `found`, rows of `importances` of one space, knows the best."""
+    return int(found.loc[found["target"] == "best", "epoch"].max())
 
 
-def ordered(found: pd.DataFrame, space: str) -> list[str]:
-    """Return the hyperparameters of `space`, what decides most at the last epoch known first; empty if none is."""
-    rows = found[(found["space"] == space) & (found["target"] == "best") & (found["epoch"] == main_epoch(found, space))]
-    return [str(name) for name in rows.sort_values("importance", ascending=False, kind="stable")["parameter"]]
+def deciding(tables: StudyTables, space: str) -> tuple[int, list[str]]:
+    """Return the last epoch at which the best of `space` are known, and its hyperparameters, the most important first.
+
+    The numbers of `importances`, without resampling; 0 and none where they are refused.
+    """
+    for epoch in reversed(epochs_compared(tables)):
+        ranking = standing(tables, space, epoch)
+        if ranking.refusal("best"):
+            continue
+        once = np.ones((1, len(ranking.key)), dtype=np.float32)
+        among, found = among_best(ranking.key, once, ranking.best("best")), {}
+        for parameter in tables.plan["spaces"][space]["parameters"]:
+            places = _places(parameter, ranking)
+            share = among.sum(axis=1) / len(ranking.key)
+            kind = parameter["type"] == "categorical"
+            if places is not None:
+                found[parameter["name"]] = explained(among @ places, once @ places, share, len(ranking.key), kind)[0]
+        return epoch, sorted(found, key=lambda name: -found[name])
+    return 0, []

@@ -1,21 +1,45 @@
-"""The figures of the report, in its order. To add one: write it in a file of its family and name it here."""
+"""The figures of the report by chapter, in its order. To add one: write it in a file of its family and name it here."""
 
+from analysis.figures.combinations import BEST_SETTINGS, PAIRS
+from analysis.figures.cost import COST, SPEED
 from analysis.figures.curves import FINAL_CURVES, LEARNING_CURVES
 from analysis.figures.effects import EFFECTS
 from analysis.figures.figure import Figure
+from analysis.figures.importance import IMPORTANCE
 from analysis.figures.predictions import CLASS_ACCURACY, CONFUSION, EXAMPLES
-from analysis.figures.scores import TEST_SCORES
-from analysis.figures.search import BEST_SO_FAR
+from analysis.figures.quantiles import QUANTILE_CURVES
+from analysis.figures.scores import TEST_SCORES, WORTH
+from analysis.figures.search import BEST_SO_FAR, RUNG_BEST
+from analysis.figures.spending import SPENDING, TIMELINE
 
-FIGURES: dict[str, Figure] = {
-    "test_scores": TEST_SCORES,
-    "best_so_far": BEST_SO_FAR,
-    "learning_curves": LEARNING_CURVES,
-    "effects": EFFECTS,
-    "final_curves": FINAL_CURVES,
-    "class_accuracy": CLASS_ACCURACY,
-    "confusion": CONFUSION,
-    "examples": EXAMPLES,
+CHAPTERS: dict[str, dict[str, Figure]] = {
+    "The winners": {
+        "test_scores": TEST_SCORES,
+        "worth": WORTH,
+        "final_curves": FINAL_CURVES,
+        "speed": SPEED,
+        "cost": COST,
+    },
+    "The search": {
+        "best_so_far": BEST_SO_FAR,
+        "rung_best": RUNG_BEST,
+        "quantile_curves": QUANTILE_CURVES,
+        "learning_curves": LEARNING_CURVES,
+        "spending": SPENDING,
+        "timeline": TIMELINE,
+    },
+    "The hyperparameters": {
+        "importance": IMPORTANCE,
+        "effects": EFFECTS,
+        "pairs": PAIRS,
+        "best_settings": BEST_SETTINGS,
+    },
+    "The classes": {
+        "class_accuracy": CLASS_ACCURACY,
+        "confusion": CONFUSION,
+        "examples": EXAMPLES,
+    },
 }
+FIGURES: dict[str, Figure] = {name: figure for chapter in CHAPTERS.values() for name, figure in chapter.items()}
 
-__all__ = ["FIGURES", "Figure"]
+__all__ = ["CHAPTERS", "FIGURES", "Figure"]

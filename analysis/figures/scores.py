@@ -6,8 +6,15 @@ from matplotlib.lines import Line2D
 
 from analysis import stats, style, verdicts, wording
 from analysis.figures.figure import Figure, Plan
-from analysis.intervals import SMALLEST_SAMPLE
+from analysis.intervals import LEVEL, SMALLEST_SAMPLE, Interval, mean_of, share_reach, square_and_add
 from analysis.tables import StudyTables
+
+STAGES = (
+    "reference setting,\nvalidation",
+    "winner's search,\nvalidation",
+    "retrained,\nvalidation",
+    "retrained,\ntest",
+)
 
 
 def test_scores_data(tables: StudyTables) -> pd.DataFrame:
@@ -95,4 +102,95 @@ TEST_SCORES = Figure(
     caption=caption_test_scores,
     alt=alt_test_scores,
     absent="The test split has not been opened yet: no final run has a test score.",
+)
+
+
+def worth_data(tables: StudyTables) -> pd.DataFrame:
+    """Return `space`, `trial`, `stage`, `score`, `low`, `high`, `n`: a row per winner and stage known, from the
+    reference setting over the search to the retrained seeds.
+
+    The interval is over validation images (Wilson) for one run, over seeds and images for retrained ones.
+    """
+    tested = verdicts.score_intervals(tables)
+    worth = verdicts.search_worth(tables, tested)
+    rows = []
+    for row in worth.to_dict("records"):
+        final = stats.winning_finals(tables)
+        seeds = final[(final["space"] == row["space"]) & (final["state"] == "finished")]["val_score"].dropna()
+        found = [_one_run(row["reference"], tables), _one_run(row["validation"], tables)]
+        found += [_retrained(seeds, tables), tested.get(str(row["space"]))]
+        rows += [
+            {"space": row["space"], "trial": row["trial"], "stage": place, **vars(i)}
+            for place, i in enumerate(found)
+            if i is not None
+        ]
+    columns = ["space", "trial", "stage", "mean", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns).rename(columns={"mean": "score"}).dropna(subset="score")
+
+
+def _one_run(score: float, tables: StudyTables) -> Interval:
+    images = stats.validation_images(tables)
+    parts = [share_reach(score, images)] if images and score == score else []
+    return square_and_add(score, 1, *parts) if parts else Interval(score, float("nan"), float("nan"), 1)
+
+
+def _retrained(scores: "pd.Series[float]", tables: StudyTables) -> Interval | None:
+    if scores.empty:
+        return None
+    mean, images = mean_of(scores, stats.generator()), stats.validation_images(tables)
+    parts = [share_reach(mean.value, images)] if images else []
+    return square_and_add(mean.value, mean.n, mean.reach(LEVEL), *parts)
+
+
+def draw_worth(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
+    """Draw a line per space from stage to stage."""
+    spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
+    canvas.set_size_inches(style.WIDTH, 3.5)
+    axes = canvas.subplots()
+    step = min(0.12, 0.5 / len(spaces))
+    for place, space in enumerate(spaces):
+        rows, look = data[data["space"] == space].sort_values("stage"), style.look(space, plan)
+        x = rows["stage"] + step * (place - (len(spaces) - 1) / 2)
+        axes.vlines(x, rows["low"], rows["high"], color=look["color"], linewidth=1.4)
+        axes.plot(x, rows["score"], markersize=6, linewidth=1.2, label=space, **look)
+    axes.set_xticks(range(len(STAGES)), STAGES)
+    axes.set_xlim(-0.5, len(STAGES) - 0.5)
+    axes.grid(axis="y")
+    style.score_axis(axes.yaxis, plan, "")
+    axes.set_ylabel(axes.get_ylabel().strip())
+    style.legend_below(canvas, axes.get_legend_handles_labels()[0])
+
+
+def caption_worth(data: pd.DataFrame, tables: StudyTables) -> str:
+    """Say what each stage is and what falls between them."""
+    sizes = [
+        f"{space} n = {n}" for space, n in data[data["stage"] >= 2].groupby("space", sort=False)["n"].max().items()
+    ]
+    retrained = f" ({wording.listed(sizes)})" if sizes else ""
+    return (
+        f"{tables.plan['metric']['name'].capitalize()} from the reference setting over the winner in the search, one run "
+        f"each, to the mean of the winner's retrained seeds{retrained}, on the validation and on the test split. Bars: "
+        "95 % intervals, of one run over images (Wilson), of retrained ones over seeds and images; none below "
+        f"{SMALLEST_SAMPLE} seeds. First step: what tuning gained, with the luck of having been chosen; second: that "
+        "luck; from the second mark to the last: the selection gap. Marks are set apart sideways."
+    )
+
+
+def alt_worth(data: pd.DataFrame, tables: StudyTables) -> str:
+    """State every stage of every space."""
+    names = ("reference", "search", "retrained, validation", "retrained, test")
+    parts = []
+    for space, rows in data.groupby("space", sort=False):
+        said = [f"{names[row['stage']]} {wording.score(row['score'], tables.plan)}" for row in rows.to_dict("records")]
+        parts.append(f"{space}: {', '.join(said)}")
+    return "; ".join(parts) + "."
+
+
+WORTH = Figure(
+    title="Reference, search, retrained: what tuning gained, and how much of it was luck",
+    data=worth_data,
+    draw=draw_worth,
+    caption=caption_worth,
+    alt=alt_worth,
+    absent="No trial has finished at full length yet, so there is no winner.",
 )

@@ -1,0 +1,233 @@
+"""Several hyperparameters at once: the pairs that decide most, and the settings of the best trials."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+from analysis import importance, style, wording
+from analysis.figures.figure import Figure, Plan
+from analysis.figures.heights import heights, ticks
+from analysis.tables import StudyTables
+
+PAIRED = 3  # pairs shown
+CANDIDATES = 5  # hyperparameters of which they are made
+FEWEST = 5  # trials to which both apply
+BEST = 10  # trials drawn as the best
+OTHERS = 100  # trials drawn behind them, evenly over the ranking
+AXES = 12  # hyperparameters that fit side by side
+NOWHERE = -0.12  # height of a hyperparameter that does not apply
+GOLDEN = 0.618034  # as in effects.py: a jitter that is the same every time
+
+
+def pairs_data(tables: StudyTables) -> pd.DataFrame:
+    """Return `space`, `x_parameter`, `y_parameter`, `trial`, `x`, `y`, `x_height`, `y_height`, `best`, `epoch`.
+
+    A row per trial to which both apply, for each of the `PAIRED` pairs of the most important hyperparameters of each
+    space; pairs of which hardly a trial has both are passed over. `best` as in the figure of importance, at `epoch`.
+    """
+    columns = ["space", "x_parameter", "y_parameter", "trial", "x", "y", "x_height", "y_height", "best", "epoch"]
+    parts = [part for space in tables.plan["spaces"] for part in _pairs(tables, space)]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _pairs(tables: StudyTables, space: str) -> list[pd.DataFrame]:
+    epoch, names = importance.deciding(tables, space)
+    if not names:
+        return []
+    ranking = importance.standing(tables, space, epoch)
+    best = importance.among_best(ranking.key, np.ones((1, len(ranking.key)), np.float32), ranking.best("best"))[0] > 0
+    kinds = {parameter["name"]: parameter for parameter in tables.plan["spaces"][space]["parameters"]}
+    parts = []
+    for first, second in sorted(combinations(range(min(CANDIDATES, len(names))), 2), key=sum):
+        x, y = names[first], names[second]
+        rows = ranking.trials.assign(best=best).dropna(subset=[x, y])
+        where = {name: _spread(kinds[of], rows, of) for name, of in (("x_height", x), ("y_height", y))}
+        values = {"x": rows[x].astype(object), "y": rows[y].astype(object)}
+        parts.append(rows[["trial", "best"]].assign(space=space, x_parameter=x, y_parameter=y, **values, **where))
+        parts[-1]["epoch"] = epoch
+    return [part for part in parts if len(part) >= FEWEST][:PAIRED]
+
+
+def _spread(parameter: Mapping[str, Any], rows: pd.DataFrame, name: str) -> Any:
+    """Return heights, those of choices spread a little so that marks do not hide each other."""
+    room = 0.5 / len(parameter["choices"]) if parameter["type"] == "categorical" else 0.0
+    turn = rows["index"] * (GOLDEN if name < "n" else GOLDEN**2)  # two choices: not along one line
+    return heights(parameter, rows[name]) + room * (turn % 1 - 0.5)
+
+
+def draw_pairs(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
+    """Draw a panel per pair, the best trials filled."""
+    space = data["space"].iloc[0]
+    kinds = {parameter["name"]: parameter for parameter in plan["spaces"][space]["parameters"]}
+    pairs = list(data[["x_parameter", "y_parameter"]].drop_duplicates().itertuples(index=False, name=None))
+    canvas.set_size_inches(style.WIDTH, 3.1)
+    grid = canvas.subplots(1, PAIRED, squeeze=False)[0]
+    look = style.look(space, plan)
+    for axes, (x, y) in zip(grid, pairs, strict=False):
+        rows = data[(data["x_parameter"] == x) & (data["y_parameter"] == y)]
+        many = len(rows) > style.MANY_MARKS
+        for best, mark in ((False, _behind()), (True, {"color": look["color"], "marker": look["marker"]})):
+            part = rows[rows["best"] == best]
+            axes.plot(part["x_height"], part["y_height"], linestyle="", markersize=5, rasterized=many, **mark)
+        _axis(axes, "x", kinds[x])
+        _axis(axes, "y", kinds[y])
+    for axes in grid[len(pairs) :]:
+        axes.set_visible(False)
+    mark = {"linestyle": "", "markersize": 5}
+    best_line = Line2D([], [], label="among the best", color=look["color"], marker=look["marker"], **mark)
+    style.legend_below(canvas, [best_line, Line2D([], [], label="not", **_behind(), **mark)])
+
+
+def _behind() -> dict[str, Any]:
+    return {"color": style.QUIET, "marker": "o", "markerfacecolor": "none", "alpha": 0.6, "markeredgewidth": 0.8}
+
+
+def _axis(axes: Axes, of: str, parameter: Mapping[str, Any]) -> None:
+    places, names = ticks(parameter)
+    long = sum(map(len, names)) > 16
+    if of == "x":
+        axes.set_xticks(places, names, rotation=35 if long else 0, ha="right" if long else "center", fontsize=7.5)
+        axes.set_xlabel(parameter["name"])
+        axes.set_xlim(-0.06, 1.06)
+    else:
+        axes.set_yticks(places, names, fontsize=7.5)
+        axes.set_ylabel(parameter["name"])
+        axes.set_ylim(-0.06, 1.06)
+
+
+def caption_pairs(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
+    """Say which pairs, and who is filled."""
+    return (
+        "Pairs of the hyperparameters that decide most (the figure of importance), each on its search scale: "
+        f"all ended trials to which both apply, filled where among the best at epoch {data['epoch'].iloc[0]}, stopped "
+        "trials counted as not. Choices are spread a little. Nothing is fitted: a filled corner may be where the "
+        "search looked most."
+    )
+
+
+def alt_pairs(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
+    """Say which pairs are shown and how many of the best."""
+    parts = [
+        f"{x} against {y}: {int(rows['best'].sum())} of {wording.count(len(rows), 'trial')} among the best"
+        for (x, y), rows in data.groupby(["x_parameter", "y_parameter"], sort=False)
+    ]
+    return f"{data['space'].iloc[0]}: {'; '.join(parts)}."
+
+
+def best_settings_data(tables: StudyTables) -> pd.DataFrame:
+    """Return `space`, `trial`, `rank`, `best`, `parameter`, `value`, `height`: a row per trial drawn and axis.
+
+    The `BEST` trials by their standing at full length, and at most `OTHERS` of the rest, evenly over the ranking. The
+    `AXES` most important hyperparameters, or the first ones of the space, in the order of the space.
+    """
+    columns = ["space", "trial", "rank", "best", "parameter", "value", "height"]
+    parts = [part for space in tables.plan["spaces"] for part in _settings(tables, space)]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _settings(tables: StudyTables, space: str) -> list[pd.DataFrame]:
+    ranking = importance.standing(tables, space, tables.plan["max_epochs"])
+    known = ranking.trials.reset_index(drop=True)
+    if not ranking.reached:
+        return []
+    best = min(BEST, ranking.reached)
+    others = np.unique(np.linspace(best, len(known) - 1, OTHERS).astype(int)) if len(known) > best else []
+    rows = known.iloc[[*range(best), *others]]
+    rows = rows.assign(rank=rows.index + 1, best=rows.index < best, space=space)
+    parameters = tables.plan["spaces"][space]["parameters"]
+    wanted = (importance.deciding(tables, space)[1] or [parameter["name"] for parameter in parameters])[:AXES]
+    return [
+        rows[["space", "trial", "rank", "best"]].assign(
+            parameter=parameter["name"],
+            value=rows[parameter["name"]].astype(object),
+            height=heights(parameter, rows[parameter["name"]]),
+        )
+        for parameter in parameters
+        if parameter["name"] in wanted
+    ]
+
+
+def draw_best_settings(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
+    """Draw an axis per hyperparameter and a line per trial, the best ones in front."""
+    space = data["space"].iloc[0]
+    names = list(data["parameter"].unique())
+    kinds = {parameter["name"]: parameter for parameter in plan["spaces"][space]["parameters"]}
+    canvas.set_size_inches(style.WIDTH, 4.4)
+    axes = canvas.subplots()
+    wide = data.pivot(index=["best", "rank"], columns="parameter", values="height")[names]
+    y = wide.fillna(NOWHERE).to_numpy()
+    lines = np.stack([np.broadcast_to(np.arange(len(names)), y.shape), y], axis=2)  # (trials, axes, 2)
+    best = wide.index.get_level_values("best").to_numpy(dtype=bool)
+    first = wide.index.get_level_values("rank") == 1
+    colour = style.look(space, plan)["color"]
+    axes.add_collection(LineCollection(lines[~best], colors="#c8c8c8", linewidths=0.6, alpha=0.6, zorder=1))
+    axes.add_collection(LineCollection(lines[best & ~first], colors=colour, linewidths=1.2, alpha=0.8, zorder=3))
+    axes.add_collection(LineCollection(lines[first], colors=style.INK, linewidths=2.4, zorder=4))
+    for place, name in enumerate(names):
+        axes.axvline(place, color=style.QUIET, linewidth=0.8, zorder=2)
+        for height, label in zip(*ticks(kinds[name]), strict=True):
+            axes.text(place + 0.05, height, label, fontsize=6.5, va="center", zorder=5, bbox=_plate())
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+    axes.set_yticks([NOWHERE], ["does not\napply"])
+    axes.tick_params(axis="y", length=0, labelsize=7.5)
+    axes.set_ylim(-0.18, 1.05)
+    axes.set_xlim(-0.3, len(names) - 0.3)
+    axes.spines[:].set_visible(False)
+    style.legend_below(canvas, _legend(int(best.sum()), int((~best).sum()), colour))
+
+
+def _plate() -> dict[str, Any]:
+    return {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+
+
+def _legend(best: int, others: int, colour: str) -> list[Line2D]:
+    lines = [Line2D([], [], color=style.INK, linewidth=2.4, label="best trial")]
+    if best > 1:
+        lines.append(Line2D([], [], color=colour, linewidth=1.2, label=f"the next {best - 1}"))
+    return lines + ([Line2D([], [], color="#c8c8c8", linewidth=1, label=f"{others} others")] if others else [])
+
+
+def caption_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
+    """Say who is drawn, and on which scale."""
+    best, drawn = int(data.loc[data["best"], "rank"].max()), data["trial"].nunique()
+    total = len(tables.trials.query("space == @data['space'].iloc[0]"))
+    return (
+        f"Settings of the best {best} trials at full length (by validation {tables.plan['metric']['name']}; one line "
+        f"each) before {drawn - best} others, spread evenly over the ranking of all {total}. Each axis runs over the "
+        "hyperparameter's range on its search scale; the hyperparameters that decide most are shown, at most "
+        f"{AXES}, in the order of the space."
+    )
+
+
+def alt_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
+    """State the settings of the best trial."""
+    first = data[data["rank"] == 1].dropna(subset="height")
+    settings = [f"{row['parameter']} {wording.value(row['value'])}" for row in first.to_dict("records")]
+    return f"{data['space'].iloc[0]}: the best trial, {first['trial'].iloc[0]}, has {wording.listed(settings)}."
+
+
+PAIRS = Figure(
+    title="Pairs of the hyperparameters that decide most",
+    data=pairs_data,
+    draw=draw_pairs,
+    caption=caption_pairs,
+    alt=alt_pairs,
+    absent="Which hyperparameters decide is not known, so no pairs can be chosen.",
+    per_space=True,
+)
+BEST_SETTINGS = Figure(
+    title="Settings of the best trials",
+    data=best_settings_data,
+    draw=draw_best_settings,
+    caption=caption_best_settings,
+    alt=alt_best_settings,
+    absent="No trial has finished at full length yet, so none can be called best.",
+    per_space=True,
+)

@@ -1,0 +1,222 @@
+"""Where the budget went: epochs by what became of them, and who ran when."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from analysis import stats, style, wording
+from analysis.figures.figure import Figure, Plan
+from analysis.tables import StudyTables
+
+# What epochs went to: how dark, which hatch.
+PARTS = {
+    "trials at full length": (1.0, ""),
+    "stopped trials": (0.55, ""),
+    "lost or unfinished trials": (0.55, "\\\\\\"),
+    "final runs": (0.25, "||"),
+    "saved by stopping": (0.0, "//"),
+}
+NAMED_SLOTS = 24  # up to here each slot has its number
+
+
+def spending_data(tables: StudyTables) -> pd.DataFrame:
+    """Return `space`, `part`, `epochs`: how many epochs of each space went to each of `PARTS`."""
+    spent = stats.spending(tables).set_index("space")
+    states = tables.trials.groupby(["space", "state"])["epochs_trained"].sum()
+    rows = []
+    for space, row in spent.iterrows():
+        full, stopped = (int(states.get((space, state), 0)) for state in ("finished", "stopped"))
+        counts = (full, stopped, row["epochs"] - full - stopped, row["final_epochs"], row["epochs_saved"])
+        rows += [(space, part, int(count)) for part, count in zip(PARTS, counts, strict=True)]
+    found = pd.DataFrame(rows, columns=["space", "part", "epochs"])
+    return found if found["epochs"].any() else found.head(0)
+
+
+def draw_spending(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
+    """Draw a stacked bar per space."""
+    spaces = list(data["space"].unique())
+    canvas.set_size_inches(style.WIDTH, 1.4 + 0.42 * len(spaces))
+    axes = canvas.subplots()
+    table = data.pivot_table(index="space", columns="part", values="epochs", sort=False).loc[spaces]
+    begin = np.zeros(len(spaces))
+    for part, (dark, hatch) in PARTS.items():
+        for row, space in enumerate(spaces):
+            colour = style.look(space, plan)["color"]
+            face = (*_rgb(colour), dark)
+            axes.barh(
+                row, table.loc[space, part], left=begin[row], height=0.6, facecolor=face, edgecolor=colour, hatch=hatch
+            )
+        begin += table[part].to_numpy()
+    axes.set_yticks(range(len(spaces)), spaces)
+    axes.set_ylim(len(spaces) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("epochs")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    used = [part for part in PARTS if table[part].any()]
+    grey = _rgb(style.QUIET)
+    handles = [Patch(facecolor=(*grey, PARTS[p][0]), edgecolor=style.QUIET, hatch=PARTS[p][1], label=p) for p in used]
+    style.legend_below(canvas, handles, columns=3)
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+
+
+def caption_spending(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
+    """Say what is counted."""
+    trials = wording.count(len(tables.trials), "trial")
+    return (
+        f"Epochs trained for each space by what became of them ({trials}, {wording.count(len(tables.final), 'final run')}), "
+        "and, hatched and empty, those that stopped trials did not train of their full length of "
+        f"{tables.plan['max_epochs']} epochs. Diverged, failed and unfinished trials save nothing."
+    )
+
+
+def alt_spending(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
+    """State what was saved."""
+    table = data.pivot_table(index="space", columns="part", values="epochs", sort=False)
+    parts = []
+    for space, row in table.iterrows():
+        saved, spent = int(row["saved by stopping"]), int(row.drop("saved by stopping").sum())
+        parts.append(f"{space}: {wording.count(spent, 'epoch')} trained, {saved:,} saved by stopping")
+    return "; ".join(parts) + "."
+
+
+def timeline_data(tables: StudyTables) -> pd.DataFrame:
+    """Return `slot`, `run`, `kind`, `space`, `attempt`, `state`, `began`, `ended`: a row per attempt, in seconds since
+    the first.
+
+    `slot` counts from 1, node by node; a worker that came after another one had gone has its slot.
+    """
+    found = tables.attempts
+    columns = ["slot", "run", "kind", "space", "attempt", "state", "began", "ended"]
+    if found.empty:
+        return pd.DataFrame(columns=columns)
+    start = found["began"].min()
+    rows = found.assign(slot=_slots(found), began=found["began"] - start, ended=found["ended"] - start)
+    return rows[columns].round({"began": 3, "ended": 3})
+
+
+def _slots(attempts: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the slot of each attempt: workers of a node that were there one after the other share one."""
+    spans = attempts.groupby(["node", "worker"]).agg(began=("began", "min"), ended=("ended", "max")).reset_index()
+    lanes: list[tuple[str, float]] = []  # node, and when its last worker was gone
+    taken = {}
+    for row in spans.sort_values(["node", "began", "worker"]).to_dict("records"):
+        free = [lane for lane, (node, until) in enumerate(lanes) if node == row["node"] and until <= row["began"]]
+        lane = free[0] if free else len(lanes)
+        lanes[lane : lane + 1] = [(row["node"], row["ended"])]
+        taken[row["node"], row["worker"]] = lane + 1
+    return np.array([taken[pair] for pair in zip(attempts["node"], attempts["worker"], strict=True)])
+
+
+def draw_timeline(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
+    """Draw a bar per attempt in the row of its slot."""
+    slots = int(data["slot"].max())
+    canvas.set_size_inches(style.WIDTH, 1.3 + min(0.34 * slots, 5.5))
+    axes = canvas.subplots()
+    unit, name = _unit(data["ended"].max())
+    thick = min(13.0, 300 / slots)  # points
+    many = len(data) > style.MANY_MARKS
+    for space in (space for space in plan["spaces"] if (data["space"] == space).any()):
+        _bars(axes, data[data["space"] == space], style.look(space, plan)["color"], unit, thick, many)
+    for state, mark in (("failed", "s"), ("diverged", "X")):
+        rows = data[data["state"] == state]
+        axes.plot(rows["ended"] / unit, rows["slot"], mark, color=style.BAD, markersize=4, rasterized=many, gid=state)
+    axes.set_ylim(slots + 0.5, 0.5)
+    axes.set_yticks(range(1, slots + 1) if slots <= NAMED_SLOTS else [1, slots])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(0, data["ended"].max() / unit or 1)
+    axes.set_xlabel(f"{name} since the first trial began")
+    axes.set_ylabel("slot")
+    style.legend_below(canvas, _legend(data, plan))
+
+
+def _bars(axes: Axes, rows: pd.DataFrame, colour: str, unit: float, thick: float, many: bool) -> None:
+    for kind, state, alpha in (("trial", "other", 0.35), ("trial", "finished", 0.9), ("final", "", 0.9)):
+        mine = rows[rows["kind"] == kind]
+        if kind == "trial":
+            mine = mine[(mine["state"] == "finished") == (state == "finished")]
+        x, y = mine[["began", "ended"]].to_numpy() / unit, mine["slot"].to_numpy(dtype=float)
+        lines = np.stack([x, np.column_stack([y, y])], axis=2)
+        style_of = {"colors": colour, "alpha": alpha, "capstyle": "butt", "rasterized": many}
+        axes.add_collection(LineCollection(lines, linewidths=thick, **style_of))
+        if kind == "final":  # told from trials by a dark core
+            axes.add_collection(LineCollection(lines, linewidths=thick / 5, colors=style.INK, rasterized=many))
+    ends = LineCollection(_ends(rows, unit, thick), colors="white", linewidths=0.7, rasterized=many)
+    axes.add_collection(ends)
+
+
+def _ends(rows: pd.DataFrame, unit: float, thick: float) -> npt.NDArray[np.float64]:
+    """Return a short upright line at the end of each bar."""
+    x, y = rows["ended"].to_numpy() / unit, rows["slot"].to_numpy(dtype=float)
+    half = 0.5 * min(1.0, thick / 22)
+    return np.stack([np.column_stack([x, x]), np.column_stack([y - half, y + half])], axis=2)
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    if seconds < 300:
+        return 1.0, "seconds"
+    return (60.0, "minutes") if seconds < 3 * 3600 else (3600.0, "hours")
+
+
+def _legend(data: pd.DataFrame, plan: Plan) -> list[Line2D]:
+    spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
+    lines = [Line2D([], [], color=style.look(space, plan)["color"], linewidth=7, label=space) for space in spaces]
+    kinds = [((data["kind"] == "trial") & (data["state"] == "finished"), 0.9, "trial at full length")]
+    kinds.append(((data["kind"] == "trial") & (data["state"] != "finished"), 0.35, "stopped or not finished"))
+    lines += [
+        Line2D([], [], color=style.QUIET, alpha=a, linewidth=7, label=name) for rows, a, name in kinds if rows.any()
+    ]
+    if (data["kind"] == "final").any():
+        lines.append(Line2D([], [], color=style.INK, linewidth=2, label="core: final run"))
+    for state, mark in (("failed", "s"), ("diverged", "X")):
+        if (data["state"] == state).any():
+            lines.append(Line2D([], [], linestyle="", marker=mark, color=style.BAD, markersize=5, label=state))
+    return lines
+
+
+def caption_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
+    """Say what a bar is and how its beginning is known."""
+    again = int((data["attempt"] > 1).sum())
+    more = f"; {again} of them went on after an interruption" if again else ""
+    return (
+        f"When each of {wording.count(len(data), 'attempt')} was on which of {wording.count(int(data['slot'].max()), 'slot')}"
+        f"{more}. A bar ends when the driver heard of the end, and begins no later than its epochs took, so what lies "
+        "between bars is building, waiting and reports. White: the end of a bar."
+    )
+
+
+def alt_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
+    """State how long it took and how busy the slots were."""
+    span, slots = float(data["ended"].max()), int(data["slot"].max())
+    busy = float((data["ended"] - data["began"]).sum()) / (span * slots) if span else 0.0
+    counts = data["state"].value_counts()
+    parts = [f"{number} {state}" for state, number in counts.items()]
+    return (
+        f"{wording.count(slots, 'slot')}, {wording.duration(span)} from the first start to the last end, slots occupied "
+        f"{100 * min(busy, 1):.0f} % of it: {wording.listed(parts)}."
+    )
+
+
+SPENDING = Figure(
+    title="What the epochs went to, and what stopping saved",
+    data=spending_data,
+    draw=draw_spending,
+    caption=caption_spending,
+    alt=alt_spending,
+    absent="No epoch has been trained yet.",
+)
+TIMELINE = Figure(
+    title="Who ran when",
+    data=timeline_data,
+    draw=draw_timeline,
+    caption=caption_timeline,
+    alt=alt_timeline,
+    absent="No trial has been on a slot yet.",
+)
