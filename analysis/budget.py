@@ -134,6 +134,23 @@ def speed(tables: StudyTables, target: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["space", "n", "reached", "epochs", "seconds"])
 
 
+def winner_costs(tables: StudyTables) -> pd.DataFrame:
+    """Return what each winner costs: a row per space with final runs.
+
+    `parameters`, `multiply_adds` of its network; `train_seconds`, the mean of its final runs; `images_per_second`, the
+    median over their epochs; and, as in `speed`, `reached` of `n`, `epochs` and `seconds` to the target.
+    """
+    runs = stats.winning_finals(tables)
+    if runs.empty:
+        return pd.DataFrame()
+    sizes = tables.trials.set_index("trial")[["parameters", "multiply_adds"]]
+    means = runs.groupby("space", sort=False).agg(winner=("trial", "first"), train_seconds=("train_seconds", "mean"))
+    epochs = runs[["final", "space"]].merge(tables.final_epochs, on="final")
+    means["images_per_second"] = epochs.groupby("space")["images_per_second"].median()
+    found = means.join(sizes, on="winner").reset_index()
+    return found.merge(speed(tables, target_score(tables)), on="space", how="left")
+
+
 def kaplan_meier(times: npt.ArrayLike, reached: npt.ArrayLike) -> list[tuple[float, float, bool]]:
     """Return each time at which a run got there or ended without, the share estimated to be there from then on, and
     whether one ended without.

@@ -7,6 +7,7 @@ that would not have been among the best. `docs/statistics.md` says what is estim
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -78,6 +79,7 @@ def epochs_compared(tables: StudyTables) -> list[int]:
     return [*(rung for rung in tables.plan["rungs"] if rung < tables.plan["max_epochs"]), tables.plan["max_epochs"]]
 
 
+@lru_cache(maxsize=1)  # a report asks twice
 def importances(tables: StudyTables) -> pd.DataFrame:
     """Return `COLUMNS`: a row per space, target, epoch and hyperparameter.
 
@@ -125,7 +127,11 @@ def _rows(tables: StudyTables, space: str, target: str, epoch: int, ranking: Sta
         rows.append(
             {
                 **{"space": space, "target": target, "epoch": epoch, "parameter": parameter["name"]},
-                **{"importance": found[0], "low": min(low, found[0]), "high": max(high, found[0])},
+                **{
+                    "importance": min(1.0, found[0]),
+                    "low": min(low, found[0], 1.0),
+                    "high": min(1.0, max(high, found[0])),
+                },
                 **{"null": float(np.quantile(null, 0.95)), "best": best, "reached": ranking.reached, "n": n},
             }
         )

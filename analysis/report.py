@@ -11,7 +11,7 @@ import argparse
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from analysis import audit, stats, style, summary, verdicts, wording
-from analysis.figures import FIGURES, Figure
+from analysis import audit, budget, importance, stats, style, summary, verdicts, wording
+from analysis.figures import CHAPTERS, Figure
+from analysis.layers import layers
 from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, read
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -39,6 +40,7 @@ class Panel:
     name: str
     title: str
     number: int
+    chapter: str
     caption: str = ""
     alt: str = ""
     image: str = ""
@@ -86,24 +88,25 @@ def _write(path: Path, content: bytes) -> None:
 
 def _panels(tables: StudyTables, folder: Path) -> Iterator[Panel]:
     number = 0
-    for name, figure in FIGURES.items():
-        for file, part, data in figure.parts(name, tables):
-            if data.empty:
-                yield Panel(file, part.title, 0, absent=part.absent)
-                continue
-            number += 1
-            yield _panel(number, file, part, data, tables, folder)
+    for chapter, figures in CHAPTERS.items():
+        for name, figure in figures.items():
+            for file, part, data in figure.parts(name, tables):
+                if data.empty:
+                    yield Panel(file, part.title, 0, chapter, absent=part.absent)
+                    continue
+                number += 1
+                panel = Panel(file, part.title, number, chapter)
+                yield _drawn(panel, part, data, tables, folder)
 
 
-def _panel(number: int, name: str, figure: Figure, data: pd.DataFrame, tables: StudyTables, folder: Path) -> Panel:
+def _drawn(panel: Panel, figure: Figure, data: pd.DataFrame, tables: StudyTables, folder: Path) -> Panel:
+    """Return the panel with its figure, whose files are written."""
     written = style.files(figure.canvas(data, tables.plan))
     csv = data.drop(columns="image", errors="ignore").to_csv(index=False, lineterminator="\n").encode()
     for kind, content in {**written, "csv": csv}.items():
-        _write(folder / f"{name}.{kind}", content)
-    return Panel(
-        name,
-        figure.title,
-        number,
+        _write(folder / f"{panel.name}.{kind}", content)
+    return replace(
+        panel,
         caption=figure.caption(data, tables),
         alt=figure.alt(data, tables),
         image=_data_uri("image/svg+xml", written["svg"]),
@@ -132,7 +135,10 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         worth=_cells(summary.worth_rows(tables, judged)),
         difference_unit=wording.difference_unit(tables.plan),
         findings=summary.findings(tables, judged),
-        panels=panels,
+        chapters={chapter: [panel for panel in panels if panel.chapter == chapter] for chapter in CHAPTERS},
+        costs=cost_table(tables),
+        importance=importance_table(tables),
+        layers={space: layer_table(rows) for space, rows in layers(tables).items()},
         budget=budget_table(tables),
         trials=trial_table(tables),
         final=final_table(tables),
@@ -159,6 +165,64 @@ def budget_table(tables: StudyTables) -> Table:
     return Table([str(name).replace("_", " ") for name in spent.columns], rows)
 
 
+def cost_table(tables: StudyTables) -> Table:
+    """Return what each winner costs and how fast it is: a row per space with final runs."""
+    found = budget.winner_costs(tables)
+    durations = ("train_seconds", "seconds")
+    rows = [
+        [(wording.duration(value) if name in durations else _cell(value), _key(value)) for name, value in row.items()]
+        for row in found.to_dict("records")
+    ]
+    target = wording.score(budget.target_score(tables), tables.plan)
+    note = (
+        "Training time: mean of the final runs. Images per second: median over their epochs, training alone. Reached: "
+        f"how many of the n final runs came to {target} validation {tables.plan['metric']['name']}, with the median "
+        "epochs and seconds to get there; missing where fewer than half did. Times depend on the machine and on what "
+        "ran beside it."
+    )
+    return Table([str(name).replace("_", " ") for name in found.columns], rows, note)
+
+
+def importance_table(tables: StudyTables) -> Table:
+    """Return the numbers of the figures of importance, and why there are none where there are none."""
+    found = importance.importances(tables)
+    rows = []
+    for row in found.sort_values(["epoch", "importance"], ascending=False, kind="stable").to_dict("records"):
+        cells: list[tuple[str, str]] = [(_cell(row[name]), _key(row[name])) for name in importance.COLUMNS[:4]]
+        share = f"{_percent(row['importance'])} ({_percent(row['low'])} to {_percent(row['high'])})"
+        cells += [(share, _key(row["importance"])), (_percent(row["null"]), _key(row["null"]))]
+        above = "above chance" if row["importance"] > row["null"] else "not told from chance"
+        rows.append(
+            [*cells, (above, above), *((_cell(row[name]), _key(row[name])) for name in ("best", "reached", "n"))]
+        )
+    refused = [f"{space} at full length: {reason}." for space, reason in importance.refusals(tables).items()]
+    note = (
+        "Share of the variance of being among the best that a hyperparameter explains on its own, with its 95 % "
+        "interval, and the 95 % quantile of what chance gives. Target best: the best tenth, at least five trials; "
+        f"half: the better half. {' '.join(refused)}"
+    )
+    columns = [*importance.COLUMNS[:4], "importance", "chance", "", "best trials", "with a score there", "n"]
+    return Table(columns, rows, note.strip())
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}{wording.STUCK}%"
+
+
+def layer_table(rows: pd.DataFrame) -> Table:
+    """Return the layers of a network, each indented by its depth."""
+    indent = 2 * wording.STUCK
+    cells = [
+        [
+            (f"{indent * row['depth']}{row['layer']} {row['name']}".rstrip(), row["layer"]),
+            ("x".join(map(str, row["output"])), ""),
+            *((_cell(row[count]), _key(row[count])) for count in ("parameters", "multiply_adds")),
+        ]
+        for row in rows.to_dict("records")
+    ]
+    return Table(["layer", "output", "parameters", "multiply-adds"], cells)
+
+
 def trial_table(tables: StudyTables) -> Table:
     """Return the trials, at most `MOST_ROWS` of them: then those trained longest, the best of them first."""
     shown = tables.trials
@@ -175,6 +239,7 @@ def trial_table(tables: StudyTables) -> Table:
         "score",
         "best_score",
         "parameters",
+        "multiply_adds",
         "train_seconds",
     ]
     return _table(shown[[*names, *hyperparameter_kinds(tables.plan), "error"]], tables, note)

@@ -81,7 +81,7 @@ SESSION_COLUMNS: Final = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart by identity: tables have no use of being equal, and may be a key
 class StudyTables:
     """What a run folder says.
 

@@ -28,11 +28,12 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 EMPTY = {
     "normal": set(),
-    "one_trial": set(),
-    "all_failed": set(FIGURES) - {"effects"},
-    "no_final": {"test_scores", "final_curves", "class_accuracy", "confusion", "examples"},
+    "one_trial": {"importance", "pairs"},
+    "all_failed": set(FIGURES) - {"effects", "timeline"},
+    "no_final": {"test_scores", "final_curves", "speed", "class_accuracy", "confusion", "examples"},
     "no_trial": set(FIGURES),
-    "stopped_first": set(FIGURES) - {"effects", "learning_curves"},
+    "stopped_first": set(FIGURES)
+    - {"effects", "learning_curves", "rung_best", "quantile_curves", "spending", "timeline"},
 }
 
 

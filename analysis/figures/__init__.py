@@ -15,7 +15,7 @@ from analysis.figures.spending import SPENDING, TIMELINE
 CHAPTERS: dict[str, dict[str, Figure]] = {
     "The winners": {
         "test_scores": TEST_SCORES,
-        "worth": WORTH,
+        "gain": WORTH,
         "final_curves": FINAL_CURVES,
         "speed": SPEED,
         "cost": COST,

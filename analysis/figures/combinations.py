@@ -52,7 +52,7 @@ def _pairs(tables: StudyTables, space: str) -> list[pd.DataFrame]:
         values = {"x": rows[x].astype(object), "y": rows[y].astype(object)}
         parts.append(rows[["trial", "best"]].assign(space=space, x_parameter=x, y_parameter=y, **values, **where))
         parts[-1]["epoch"] = epoch
-    return [part for part in parts if len(part) >= FEWEST][:PAIRED]
+    return [part for part in parts if len(part) >= FEWEST and part["best"].any()][:PAIRED]
 
 
 def _spread(parameter: Mapping[str, Any], rows: pd.DataFrame, name: str) -> Any:
@@ -199,7 +199,7 @@ def caption_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
     best, drawn = int(data.loc[data["best"], "rank"].max()), data["trial"].nunique()
     total = len(tables.trials.query("space == @data['space'].iloc[0]"))
     return (
-        f"Settings of the best {best} trials at full length (by validation {tables.plan['metric']['name']}; one line "
+        f"Settings of the best {wording.count(best, 'trial')} at full length (by validation {tables.plan['metric']['name']}; one line "
         f"each) before {drawn - best} others, spread evenly over the ranking of all {total}. Each axis runs over the "
         "hyperparameter's range on its search scale; the hyperparameters that decide most are shown, at most "
         f"{AXES}, in the order of the space."

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from analysis import budget, stats, style, wording
 from analysis.figures.figure import Figure, Plan
@@ -19,6 +19,7 @@ COSTS = {
     "multiply_adds": "multiply-adds per image",
     "train_seconds": "training time (s)",
 }
+FEWEST_TICKS, MOST_TICKS = 2, 5
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -78,9 +79,19 @@ def _log_axis(axes: Axes, values: "pd.Series[Any]") -> None:
     axes.set_xscale("log")
     low, high = float(values.min()), float(values.max())
     axes.set_xlim(low / 1.5, high * 1.5)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if high / low < 300 else (1,), numticks=6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: large(value)))
+    marks = _round_numbers(low / 1.5, high * 1.5)
+    axes.set_xticks(marks, [large(mark) for mark in marks])
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Return a few round numbers between `low` and `high`, as evenly as a logarithmic axis has them."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for digits in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        found = [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
+        if len(found) >= FEWEST_TICKS:
+            break
+    return found[:: -(-len(found) // MOST_TICKS)]
 
 
 def large(value: float) -> str:
@@ -106,7 +117,8 @@ def caption_cost(data: pd.DataFrame, tables: StudyTables) -> str:
     sizes = [f"{space} n = {n}" for space, n in data.groupby("space", sort=False)["trial"].nunique().items()]
     return (
         f"Validation {tables.plan['metric']['name']} in the search of every trial at full length "
-        f"({wording.listed(sizes)}) against the network's parameters, its multiply-adds for one image and the seconds it "
+        f"({wording.listed(sizes)}) against the network's parameters, its multiply-adds for one image and the "
+        "seconds it "
         "trained, which depend on the machine and on what ran beside it. Line: trials that none of any space beats in "
         "both. Large: the winner of a space. One run each, no band; stopped trials have no score at full length."
     )
@@ -174,7 +186,8 @@ def caption_speed(data: pd.DataFrame, tables: StudyTables) -> str:
     target = wording.score(float(data["target"].iloc[0]), tables.plan)
     return (
         f"Share of the winners' final runs ({wording.listed(sizes)}) whose validation "
-        f"{tables.plan['metric']['name']} has reached {target}, 95 % of the way from chance to the best mean of any winner. Kaplan and Meier's estimate: a "
+        f"{tables.plan['metric']['name']} has reached {target}, 95 % of the way from chance to the best mean of "
+        "any winner. Kaplan and Meier's estimate: a "
         "run that ends without it counts as later than all that were there by then. Seconds depend on the machine and "
         "on what ran beside it. Few runs: no band."
     )

@@ -168,8 +168,10 @@ def caption_worth(data: pd.DataFrame, tables: StudyTables) -> str:
     ]
     retrained = f" ({wording.listed(sizes)})" if sizes else ""
     return (
-        f"{tables.plan['metric']['name'].capitalize()} from the reference setting over the winner in the search, one run "
-        f"each, to the mean of the winner's retrained seeds{retrained}, on the validation and on the test split. Bars: "
+        f"{tables.plan['metric']['name'].capitalize()} from the reference setting over the winner in the "
+        "search, one run "
+        f"each, to the mean of the winner's retrained seeds{retrained}, on the validation and on the test "
+        "split. Bars: "
         "95 % intervals, of one run over images (Wilson), of retrained ones over seeds and images; none below "
         f"{SMALLEST_SAMPLE} seeds. First step: what tuning gained, with the luck of having been chosen; second: that "
         "luck; from the second mark to the last: the selection gap. Marks are set apart sideways."

@@ -71,7 +71,8 @@ def caption_spending(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: A
     """Say what is counted."""
     trials = wording.count(len(tables.trials), "trial")
     return (
-        f"Epochs trained for each space by what became of them ({trials}, {wording.count(len(tables.final), 'final run')}), "
+        f"Epochs trained for each space by what became of them ({trials}, "
+        f"{wording.count(len(tables.final), 'final run')}), "
         "and, hatched and empty, those that stopped trials did not train of their full length of "
         f"{tables.plan['max_epochs']} epochs. Diverged, failed and unfinished trials save nothing."
     )
@@ -186,7 +187,8 @@ def caption_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: A
     again = int((data["attempt"] > 1).sum())
     more = f"; {again} of them went on after an interruption" if again else ""
     return (
-        f"When each of {wording.count(len(data), 'attempt')} was on which of {wording.count(int(data['slot'].max()), 'slot')}"
+        f"When each of {wording.count(len(data), 'attempt')} was on which of "
+        f"{wording.count(int(data['slot'].max()), 'slot')}"
         f"{more}. A bar ends when the driver heard of the end, and begins no later than its epochs took, so what lies "
         "between bars is building, waiting and reports. White: the end of a bar."
     )
@@ -199,7 +201,8 @@ def alt_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG00
     counts = data["state"].value_counts()
     parts = [f"{number} {state}" for state, number in counts.items()]
     return (
-        f"{wording.count(slots, 'slot')}, {wording.duration(span)} from the first start to the last end, slots occupied "
+        f"{wording.count(slots, 'slot')}, {wording.duration(span)} from the first start to the last end, slots "
+        "occupied "
         f"{100 * min(busy, 1):.0f} % of it: {wording.listed(parts)}."
     )
 
