@@ -21,7 +21,7 @@ def multiply_adds(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     gpus = [device] if device.type == "cuda" else []
     with (
         torch.random.fork_rng(gpus),
-        cudnn.flags(enabled=True, benchmark=False),  # type: ignore[no-untyped-call]  # this size does not come again
+        cudnn.flags(enabled=True, benchmark=False),  # this size does not come again
         FlopCounterMode(display=False) as counter,
         torch.no_grad(),
     ):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import models
+from models.counting import multiply_adds
 from models.layers import BatchNorm
-from models.summary import multiply_adds
 
 
 class Spelling:

@@ -138,7 +138,7 @@ def _settings(tables: StudyTables, space: str) -> list[pd.DataFrame]:
     if not ranking.reached:
         return []
     best = min(BEST, ranking.reached)
-    others = np.unique(np.linspace(best, len(known) - 1, OTHERS).astype(int)) if len(known) > best else []
+    others = np.unique(np.linspace(best, len(known) - 1, OTHERS).astype(int)) if len(known) > best else np.arange(0)
     rows = known.iloc[[*range(best), *others]]
     rows = rows.assign(rank=rows.index + 1, best=rows.index < best, space=space)
     parameters = tables.plan["spaces"][space]["parameters"]
@@ -167,9 +167,9 @@ def draw_best_settings(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     best = wide.index.get_level_values("best").to_numpy(dtype=bool)
     first = wide.index.get_level_values("rank") == 1
     colour = style.look(space, plan)["color"]
-    axes.add_collection(LineCollection(lines[~best], colors="#c8c8c8", linewidths=0.6, alpha=0.6, zorder=1))
-    axes.add_collection(LineCollection(lines[best & ~first], colors=colour, linewidths=1.2, alpha=0.8, zorder=3))
-    axes.add_collection(LineCollection(lines[first], colors=style.INK, linewidths=2.4, zorder=4))
+    axes.add_collection(LineCollection(list(lines[~best]), colors="#c8c8c8", linewidths=0.6, alpha=0.6, zorder=1))
+    axes.add_collection(LineCollection(list(lines[best & ~first]), colors=colour, linewidths=1.2, alpha=0.8, zorder=3))
+    axes.add_collection(LineCollection(list(lines[first]), colors=style.INK, linewidths=2.4, zorder=4))
     for place, name in enumerate(names):
         axes.axvline(place, color=style.QUIET, linewidth=0.8, zorder=2)
         for height, label in zip(*ticks(kinds[name]), strict=True):
@@ -199,8 +199,9 @@ def caption_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
     best, drawn = int(data.loc[data["best"], "rank"].max()), data["trial"].nunique()
     total = len(tables.trials.query("space == @data['space'].iloc[0]"))
     return (
-        f"Settings of the best {wording.count(best, 'trial')} at full length (by validation {tables.plan['metric']['name']}; one line "
-        f"each) before {drawn - best} others, spread evenly over the ranking of all {total}. Each axis runs over the "
+        f"Settings of the best {wording.count(best, 'trial')} at full length (by validation "
+        f"{tables.plan['metric']['name']}; one line each) before {drawn - best} others, spread evenly over the ranking of "
+        f"all {total}. Each axis runs over the "
         "hyperparameter's range on its search scale; the hyperparameters that decide most are shown, at most "
         f"{AXES}, in the order of the space."
     )

@@ -35,7 +35,7 @@ def ticks(parameter: Mapping[str, Any]) -> tuple[list[float], list[str]]:
         return [(place + 0.5) / len(names) for place in shown], [names[place] for place in shown]
     low, high = parameter["low"], parameter["high"]
     if parameter["type"] == "int" and high - low < MOST_TICKS:
-        numbers = list(range(low, high + 1))
+        numbers = [float(number) for number in range(low, high + 1)]
     else:
         middle = (low * high) ** 0.5 if parameter["log"] else (low + high) / 2
         numbers = [low, round(middle) if parameter["type"] == "int" else float(f"{middle:.2g}"), high]

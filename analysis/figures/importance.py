@@ -56,8 +56,9 @@ def _dots(axes: Axes, rows: pd.DataFrame, names: Sequence[str], space: str, plan
 def _strip(axes: Axes, rows: pd.DataFrame, names: Sequence[str], epochs: Sequence[int]) -> None:
     shares = rows.pivot_table(index="parameter", columns="epoch", values="importance").loc[list(names), list(epochs)]
     axes.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="none")
-    for row, column in np.ndindex(*shares.shape):
-        share = shares.iloc[row, column]
+    cells = shares.to_numpy(dtype=float)
+    for row, column in np.ndindex(*cells.shape):
+        share = float(cells[row, column])
         colour = "white" if share > PALE else style.INK
         axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
@@ -87,8 +88,9 @@ def caption_importance(data: pd.DataFrame, tables: StudyTables) -> str:
     return (
         f"PED-ANOVA on all n = {row['n']} ended trials: the share of the variance of being among the best that each "
         "hyperparameter explains on its own. Left: what wins, the best tenth, at least five trials. Middle: "
-        "what spares a trial the worse half. Right: the left panel at each epoch compared. Bars: 95 % percentile interval over "
-        f"resampled trials ({importance.RESAMPLES} bootstraps). Ticks: 95 % quantile with the best drawn by chance. "
+        "what spares a trial the worse half. Right: the left panel at each epoch compared. Bars: 95 % percentile "
+        f"interval over resampled trials ({importance.RESAMPLES} bootstraps). Ticks: 95 % quantile with the best drawn "
+        "by chance. "
         "Stopped trials count as not among the best, by the rule that none of them would have overtaken those that "
         f"went on; {row['reached']} have a score at epoch {last}.{later} A hyperparameter that depends on another is "
         "compared only where it applies."

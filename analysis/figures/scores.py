@@ -117,7 +117,7 @@ def worth_data(tables: StudyTables) -> pd.DataFrame:
     for row in worth.to_dict("records"):
         final = stats.winning_finals(tables)
         seeds = final[(final["space"] == row["space"]) & (final["state"] == "finished")]["val_score"].dropna()
-        found = [_one_run(row["reference"], tables), _one_run(row["validation"], tables)]
+        found: list[Interval | None] = [_one_run(row[name], tables) for name in ("reference", "validation")]
         found += [_retrained(seeds, tables), tested.get(str(row["space"]))]
         rows += [
             {"space": row["space"], "trial": row["trial"], "stage": place, **vars(i)}

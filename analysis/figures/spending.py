@@ -63,8 +63,9 @@ def draw_spending(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     style.legend_below(canvas, handles, columns=3)
 
 
-def _rgb(colour: str) -> tuple[float, ...]:
-    return tuple(int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+def _rgb(colour: str) -> tuple[float, float, float]:
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    return red, green, blue
 
 
 def caption_spending(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
@@ -145,11 +146,13 @@ def _bars(axes: Axes, rows: pd.DataFrame, colour: str, unit: float, thick: float
             mine = mine[(mine["state"] == "finished") == (state == "finished")]
         x, y = mine[["began", "ended"]].to_numpy() / unit, mine["slot"].to_numpy(dtype=float)
         lines = np.stack([x, np.column_stack([y, y])], axis=2)
-        style_of = {"colors": colour, "alpha": alpha, "capstyle": "butt", "rasterized": many}
-        axes.add_collection(LineCollection(lines, linewidths=thick, **style_of))
+        bars = LineCollection(
+            list(lines), linewidths=thick, colors=colour, alpha=alpha, capstyle="butt", rasterized=many
+        )
+        axes.add_collection(bars)
         if kind == "final":  # told from trials by a dark core
-            axes.add_collection(LineCollection(lines, linewidths=thick / 5, colors=style.INK, rasterized=many))
-    ends = LineCollection(_ends(rows, unit, thick), colors="white", linewidths=0.7, rasterized=many)
+            axes.add_collection(LineCollection(list(lines), linewidths=thick / 5, colors=style.INK, rasterized=many))
+    ends = LineCollection(list(_ends(rows, unit, thick)), colors="white", linewidths=0.7, rasterized=many)
     axes.add_collection(ends)
 
 
