@@ -200,9 +200,9 @@ def caption_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
     total = len(tables.trials.query("space == @data['space'].iloc[0]"))
     return (
         f"Settings of the best {wording.count(best, 'trial')} at full length (by validation "
-        f"{tables.plan['metric']['name']}; one line each) before {drawn - best} others, spread evenly over the ranking of "
-        f"all {total}. Each axis runs over the "
-        "hyperparameter's range on its search scale; the hyperparameters that decide most are shown, at most "
+        f"{tables.plan['metric']['name']}; one line each) before {drawn - best} others, spread evenly over the ranking "
+        f"of all {total}. Each axis runs over the hyperparameter's range on its search scale; the "
+        f"hyperparameters that decide most are shown, at most "
         f"{AXES}, in the order of the space."
     )
 
