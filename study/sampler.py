@@ -11,7 +11,10 @@ teaches nothing.
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from bisect import insort
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +25,8 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState, create_trial
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.space import Parameter, Space
 
@@ -37,6 +41,9 @@ TPE: Final[dict[str, Any]] = {
     "constant_liar": True,  # running trials repel: slots are asked in parallel
 }
 RANDOM_SHARE: Final = 0.5
+HISTORY: Final = 250  # ended trials that TPE looks at, of which
+BEST: Final = 25  # are the best of all; TPE calls a tenth of what it sees good, 25 at most, so these are the same
+_Rank = tuple[int, int, float]
 
 _TOLD: Final = {
     "finished": TrialState.COMPLETE,
@@ -58,14 +65,29 @@ def random_arm(trials: int) -> int:
     return round((trials - 1) * RANDOM_SHARE)
 
 
+@dataclass
+class _Waiting:
+    """A suggested trial of which the end is not known yet: its number, its configuration, its scores at rungs."""
+
+    number: int
+    config: Mapping[str, Any]
+    scores: dict[int, float] = field(default_factory=dict)
+
+
 class Sampler:
-    """Suggestions for one space. Scores are maximised."""
+    """Suggestions for one space. Scores are maximised.
+
+    TPE looks at every trial that is running, at the `BEST` best of all that were told and at the last ones, `HISTORY`
+    in all: see `docs/decisions.md`. The rest is forgotten, so a suggestion costs the same after 10,000 trials.
+    """
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed
-        self._study = optuna.create_study(direction="maximize")
-        self._numbers: dict[str, int] = {}
+        self._count = 0
+        self._waiting: dict[str, _Waiting] = {}
+        self._best: list[tuple[_Rank, int, FrozenTrial]] = []  # sorted, the best first
+        self._last: list[tuple[int, FrozenTrial]] = []  # a heap, the oldest first
 
     def suggest(self, index: int, random_trials: int) -> tuple[str, dict[str, Any]]:
         """Return origin and configuration of trial `index`; nothing is recorded until `add`."""
@@ -77,39 +99,90 @@ class Sampler:
         return "tpe", self._ask(seed)
 
     def _ask(self, seed: int) -> dict[str, Any]:
-        """Ask TPE on a copy: the study itself changes by events alone."""
+        """Ask TPE on a study made for it: what is known changes by events alone."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
             sampler = optuna.samplers.TPESampler(seed=seed, **TPE)
-        copy = optuna.create_study(direction="maximize", sampler=sampler)
-        copy.add_trials(self._study.get_trials(deepcopy=False))
-        trial = copy.ask()
+        study = optuna.create_study(direction="maximize", sampler=sampler, storage=_Known(self.history()))
+        trial = study.ask()
         config: dict[str, Any] = {}
         for parameter in self._space.parameters:
             if parameter.applies(config):
                 config[parameter.name] = _suggest(trial, parameter)
         return config
 
+    def history(self) -> list[FrozenTrial]:
+        """What TPE is told: the trials that it looks at, in the order in which they were suggested."""
+        running = [(one.number, self._frozen(one, TrialState.RUNNING)) for one in self._waiting.values()]
+        told = [(number, trial) for _, number, trial in self._best] + self._last
+        return [trial for _, trial in sorted(running + told, key=lambda pair: pair[0])]
+
     def add(self, trial: str, config: Mapping[str, Any]) -> None:
         """Take in a suggested trial as running."""
-        distributions = {p.name: p.distribution for p in self._space.parameters if p.name in config}
-        self._numbers[trial] = len(self._numbers)
-        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(config), distributions=distributions))
+        self._waiting[trial] = _Waiting(self._count, config)
+        self._count += 1
 
     def report(self, trial: str, epoch: int, score: float) -> None:
         """Take in a score at a rung."""
-        self._live(trial).report(score, epoch)
+        self._waiting[trial].scores[epoch] = score
 
     def tell(self, trial: str, state: str, score: float | None) -> None:
         """Take in the end of a trial; `score` at full length, for a finished one alone."""
-        live = self._live(trial)
-        live.set_constraint("infeasible", 1.0 if state in ("diverged", "too_large") else -1.0)
-        value = score if state == "finished" else None
-        self._study.tell(self._numbers[trial], value, _TOLD[state])
+        one = self._waiting.pop(trial)
+        told = _TOLD[state]
+        if told == TrialState.FAIL:
+            return
+        infeasible = {"infeasible": 1.0} if state in ("diverged", "too_large") else None
+        frozen = self._frozen(one, told, score if state == "finished" else None, infeasible)
+        insort(self._best, (_rank(frozen), one.number, frozen))
+        if len(self._best) > BEST:
+            _, number, worst = self._best.pop()
+            heappush(self._last, (number, worst))
+        if len(self._last) > HISTORY - BEST:
+            heappop(self._last)
 
-    def _live(self, trial: str) -> optuna.Trial:
-        frozen = self._study.get_trials(deepcopy=False)[self._numbers[trial]]
-        return optuna.Trial(self._study, frozen._trial_id)
+    def _frozen(
+        self,
+        one: _Waiting,
+        state: TrialState,
+        value: float | None = None,
+        constraints: dict[str, float] | None = None,
+    ) -> FrozenTrial:
+        frozen = create_trial(
+            state=state,
+            value=value,
+            params=dict(one.config),
+            distributions={p.name: p.distribution for p in self._space.parameters if p.name in one.config},
+            intermediate_values=dict(one.scores),
+            constraints=constraints,
+        )
+        frozen.number = one.number + 1  # TPE goes by the order; the trial that it is asked for will have 0
+        return frozen
+
+
+class _Known(InMemoryStorage):
+    """A storage that shows `trials` as they are. Adding them would copy each, which takes longer than TPE itself."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._known = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        known = [trial for trial in self._known if states is None or trial.state in states]
+        return known + super().get_all_trials(study_id, deepcopy, states)
+
+
+def _rank(trial: FrozenTrial) -> _Rank:
+    """Return what TPE orders ended trials by, the best first: complete ones, pruned ones by how far they came, others."""
+    if trial.constraints:
+        return 2, 0, 0.0
+    if trial.state == TrialState.COMPLETE:
+        assert trial.value is not None
+        return 0, 0, -trial.value
+    epoch, score = max(trial.intermediate_values.items(), default=(-1, 0.0))
+    return 1, -epoch, -score
 
 
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
