@@ -61,6 +61,7 @@ class Engine:
         self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
         for event in log.replayed:
             self.state.apply(event)
+        log.replayed.clear()  # half a million events are some hundred megabytes
 
     # What to do next
 

@@ -43,7 +43,6 @@ TPE: Final[dict[str, Any]] = {
 RANDOM_SHARE: Final = 0.5
 HISTORY: Final = 250  # ended trials that TPE looks at, of which
 BEST: Final = 25  # are the best of all; TPE calls a tenth of what it sees good, 25 at most, so these are the same
-_Rank = tuple[int, int, float]
 
 _TOLD: Final = {
     "finished": TrialState.COMPLETE,
@@ -66,12 +65,26 @@ def random_arm(trials: int) -> int:
 
 
 @dataclass
-class _Waiting:
-    """A suggested trial of which the end is not known yet: its number, its configuration, its scores at rungs."""
+class _Trial:
+    """What is known of a suggested trial: its place in the order, its configuration, its scores at rungs, its end."""
 
     number: int
     config: Mapping[str, Any]
     scores: dict[int, float] = field(default_factory=dict)
+    state: TrialState = TrialState.RUNNING
+    value: float | None = None
+    infeasible: bool = False
+    frozen: FrozenTrial | None = None  # the same for Optuna, once it has ended and was asked for
+
+    @property
+    def rank(self) -> tuple[int, int, float, int]:
+        """What TPE orders ended trials by, the best first: complete, pruned by how far they came, infeasible."""
+        if self.infeasible:
+            return 2, 0, 0.0, self.number
+        if self.value is not None:
+            return 0, 0, -self.value, self.number
+        epoch, score = max(self.scores.items(), default=(-1, 0.0))
+        return 1, -epoch, -score, self.number
 
 
 class Sampler:
@@ -85,9 +98,9 @@ class Sampler:
         self._space = space
         self._seed = seed
         self._count = 0
-        self._waiting: dict[str, _Waiting] = {}
-        self._best: list[tuple[_Rank, int, FrozenTrial]] = []  # sorted, the best first
-        self._last: list[tuple[int, FrozenTrial]] = []  # a heap, the oldest first
+        self._running: dict[str, _Trial] = {}
+        self._best: list[_Trial] = []  # sorted, the best first
+        self._last: list[tuple[int, _Trial]] = []  # a heap, the oldest first
 
     def suggest(self, index: int, random_trials: int) -> tuple[str, dict[str, Any]]:
         """Return origin and configuration of trial `index`; nothing is recorded until `add`."""
@@ -113,50 +126,46 @@ class Sampler:
 
     def history(self) -> list[FrozenTrial]:
         """What TPE is told: the trials that it looks at, in the order in which they were suggested."""
-        running = [(one.number, self._frozen(one, TrialState.RUNNING)) for one in self._waiting.values()]
-        told = [(number, trial) for _, number, trial in self._best] + self._last
-        return [trial for _, trial in sorted(running + told, key=lambda pair: pair[0])]
+        seen = [*self._running.values(), *self._best, *(trial for _, trial in self._last)]
+        return [self._frozen(trial) for trial in sorted(seen, key=lambda trial: trial.number)]
 
     def add(self, trial: str, config: Mapping[str, Any]) -> None:
         """Take in a suggested trial as running."""
-        self._waiting[trial] = _Waiting(self._count, config)
+        self._running[trial] = _Trial(self._count, config)
         self._count += 1
 
     def report(self, trial: str, epoch: int, score: float) -> None:
         """Take in a score at a rung."""
-        self._waiting[trial].scores[epoch] = score
+        self._running[trial].scores[epoch] = score
 
     def tell(self, trial: str, state: str, score: float | None) -> None:
         """Take in the end of a trial; `score` at full length, for a finished one alone."""
-        one = self._waiting.pop(trial)
-        told = _TOLD[state]
-        if told == TrialState.FAIL:
+        ended = self._running.pop(trial)
+        ended.state = _TOLD[state]
+        ended.value = score if state == "finished" else None
+        ended.infeasible = state in ("diverged", "too_large")
+        if ended.state == TrialState.FAIL:
             return
-        infeasible = {"infeasible": 1.0} if state in ("diverged", "too_large") else None
-        frozen = self._frozen(one, told, score if state == "finished" else None, infeasible)
-        insort(self._best, (_rank(frozen), one.number, frozen))
+        insort(self._best, ended, key=lambda trial: trial.rank)
         if len(self._best) > BEST:
-            _, number, worst = self._best.pop()
-            heappush(self._last, (number, worst))
+            worst = self._best.pop()
+            heappush(self._last, (worst.number, worst))
         if len(self._last) > HISTORY - BEST:
             heappop(self._last)
 
-    def _frozen(
-        self,
-        one: _Waiting,
-        state: TrialState,
-        value: float | None = None,
-        constraints: dict[str, float] | None = None,
-    ) -> FrozenTrial:
+    def _frozen(self, trial: _Trial) -> FrozenTrial:
+        if trial.frozen is not None:
+            return trial.frozen
         frozen = create_trial(
-            state=state,
-            value=value,
-            params=dict(one.config),
-            distributions={p.name: p.distribution for p in self._space.parameters if p.name in one.config},
-            intermediate_values=dict(one.scores),
-            constraints=constraints,
+            state=trial.state,
+            value=trial.value,
+            params=dict(trial.config),
+            distributions={p.name: p.distribution for p in self._space.parameters if p.name in trial.config},
+            intermediate_values=dict(trial.scores),
+            constraints={"infeasible": 1.0} if trial.infeasible else None,
         )
-        frozen.number = one.number + 1  # TPE goes by the order; the trial that it is asked for will have 0
+        frozen.number = trial.number + 1  # TPE goes by the order; the trial that it is asked for will have 0
+        trial.frozen = frozen if frozen.state.is_finished() else None
         return frozen
 
 
@@ -172,17 +181,6 @@ class _Known(InMemoryStorage):
     ) -> list[FrozenTrial]:
         known = [trial for trial in self._known if states is None or trial.state in states]
         return known + super().get_all_trials(study_id, deepcopy, states)
-
-
-def _rank(trial: FrozenTrial) -> _Rank:
-    """Return what TPE orders ended trials by, the best first: complete ones, pruned ones by how far they came, others."""
-    if trial.constraints:
-        return 2, 0, 0.0
-    if trial.state == TrialState.COMPLETE:
-        assert trial.value is not None
-        return 0, 0, -trial.value
-    epoch, score = max(trial.intermediate_values.items(), default=(-1, 0.0))
-    return 1, -epoch, -score
 
 
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:

@@ -92,7 +92,7 @@ class Tally:
         """Count an epoch that `run` has trained; its numbers are in `run` already."""
         self.epochs += 1
         self.seconds += seconds
-        if self.best is None or _reached(run) > _reached(self.best):
+        if self.best is None or (run.epochs >= self.best.epochs and _reached(run) > _reached(self.best)):
             self.best = run
 
 
