@@ -124,7 +124,7 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
     answers = audit.audit(tables)
     return environment.get_template("report.html").render(
         plan=tables.plan,
-        progress=summary.progress(tables),
+        progress=f"{summary.progress(tables)} Budget: {summary.budget(tables)}",
         headline=summary.headline(tables, judged),
         overview=_cells(summary.overview(tables, judged), summary.explained(tables)),
         sentences=[*summary.sentences(tables, judged), *summary.warnings(tables, judged)],

@@ -76,6 +76,9 @@ SESSION_COLUMNS: Final = {
     "closed": "float64",
     "trials": "int64",
     "slots": "float64",
+    "time_budget": "float64",
+    "epoch_budget": "float64",
+    "gpu_budget": "float64",
     "reason": "str",
 }
 
@@ -88,8 +91,8 @@ class StudyTables:
     tables of `docs/tables.md`, epochs in the order in which they were first logged. `chosen` has a row per
     trial now chosen for final runs; `openings` a row per opening of the test split (`time` in seconds since
     1970, number of `finals` and their `names`, number of `images`, checksum); `sessions` a row per time the
-    driver ran (`closed` and `reason` missing: it still runs or died); `measured` a row per space measured for
-    `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once.
+    driver ran, with its budgets (`closed` and `reason` missing: it still runs or died); `measured` a row per
+    space measured for `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once.
     """
 
     run_dir: Path
@@ -205,12 +208,17 @@ class _Replay:
 
     def _study_opened(self, event: Event) -> None:
         self._leave_behind()
-        self.sessions.append({"opened": event["time"], "trials": event["trials"], "slots": event["slots"]})
+        budgets = {name: event[name] for name in ("trials", "slots", "time_budget")}
+        self.sessions.append({"opened": event["time"], **budgets})
 
     def _study_closed(self, event: Event) -> None:
         self._leave_behind()
         if self.sessions:
             self.sessions[-1] |= {"closed": event["time"], "reason": event["reason"]}
+
+    def _budget_set(self, event: Event) -> None:
+        if self.sessions:
+            self.sessions[-1] |= {"epoch_budget": event["epochs"], "gpu_budget": event["gpu_seconds"]}
 
     def _packing_measured(self, event: Event) -> None:
         self.measured.append(event)

@@ -48,7 +48,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the study lies and how it ended: `finished`, `interrupted`, `time budget` or `failed`."""
+    """Where the study lies and how it ended: `finished`, `interrupted`, `failed` or the budget that ended it."""
 
     folder: Path
     reason: str
@@ -64,7 +64,8 @@ def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> O
 def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
     """Go on with the study in `folder`. `changes` are fields of `Plan` that do not alter what is compared.
 
-    They are trials (per space, not fewer than before), data_dir (moved images), time_budget, cpus_per_trial,
+    They are trials (per space, not fewer than before), epoch_budget and gpu_budget (kept if not given), time_budget
+    (of this session), data_dir (moved images), cpus_per_trial,
     gpus_per_trial, address, command.
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
@@ -83,7 +84,11 @@ def _prepare_again(
     folder: Path, content: planning.Json, log: Log, changes: Mapping[str, Any], console: Console
 ) -> Study:
     so_far = [event["trials"] for event in log.replayed if event["event"] == "study_opened"] or [content["trials"]]
-    plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
+    budgets = {"trials": so_far[-1]}
+    for event in log.replayed:
+        if event["event"] == "budget_set":
+            budgets |= {"epoch_budget": event["epochs"], "gpu_budget": event["gpu_seconds"]}
+    plan = Plan.from_json(folder, content, **{**budgets, **changes})
     plan.check_spaces(SPACES)
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")

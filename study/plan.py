@@ -40,6 +40,8 @@ class Plan:
     `fp32`: compute in float32 even where bf16 is faster.
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
+    `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
+    seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
     """
 
     spaces: tuple[str, ...]
@@ -55,6 +57,8 @@ class Plan:
     cpus_per_trial: int = 1
     gpus_per_trial: float | Literal["auto"] | None = None
     time_budget: float | None = None
+    epoch_budget: int | None = None
+    gpu_budget: float | None = None
     final_configs: int = 1
     final_seeds: int = 4
     fp32: bool = False
@@ -133,6 +137,11 @@ class Plan:
             )
         if self.time_budget is not None and not 0 < self.time_budget < float("inf"):
             raise PlanError(f"--time-budget is {self.time_budget:g} s, but must be above 0. Give 90s, 30m or 2h.")
+
+        if self.epoch_budget is not None:
+            at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")
+        if self.gpu_budget is not None and not 0 < self.gpu_budget < float("inf"):
+            raise PlanError(f"--gpu-budget is {self.gpu_budget:g} s, but must be above 0. Give 90m, 8h or 0.5h.")
 
     def _check_folder(self) -> None:
         if self.name in (".", "..") or "/" in self.name:
@@ -239,6 +248,8 @@ def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> Plan:
             f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs, but no node has them: there are {there}. "
             f"Lower --cpus-per-trial or --gpus-per-trial."
         )
+    if plan.gpu_budget is not None and not gpus:
+        raise PlanError("--gpu-budget is given, but trials use no GPU. Give --time-budget or --epoch-budget instead.")
     return replace(plan, gpus_per_trial=gpus)
 
 
@@ -287,6 +298,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "reduction_factor": plan.reduction_factor,
         "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": "pruned"},
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
+        "budget": {"epochs": plan.epoch_budget, "gpu_seconds": plan.gpu_budget, "seconds": plan.time_budget},
         "seed": plan.seed,
         "fp32": plan.fp32,
         "resources": {"cpus_per_trial": plan.cpus_per_trial, "gpus_per_trial": plan.gpus_per_trial},

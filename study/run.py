@@ -10,14 +10,16 @@ from typing import Any, Final, NoReturn
 from analysis.events import BrokenLogError
 from data_utils.datasets import DATASETS
 from data_utils.request import TEST_FRACTION
+from study.budget import REASONS
 from study.launch import Outcome, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
 from study.spaces import SPACES
 
 DEFAULT: Final = Plan(spaces=())
-AT_RESUME: Final = ("data_dir", "trials", "time_budget", "cpus_per_trial", "gpus_per_trial", "address")
-EXIT_CODES: Final = {"finished": 0, "time budget": 0, "failed": 1, "interrupted": 130}
+BUDGETS: Final = ("trials", "epoch_budget", "gpu_budget", "time_budget")
+AT_RESUME: Final = ("data_dir", *BUDGETS, "cpus_per_trial", "gpus_per_trial", "address")
+EXIT_CODES: Final = {"finished": 0, **dict.fromkeys(REASONS.values(), 0), "failed": 1, "interrupted": 130}
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -46,7 +48,15 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
         "GPUs of a slot; 0.25: four share one; auto: measure a trial and choose (default: 1 if there are any, else 0)"
     )
     yield "--gpus-per-trial", _gpus, "X", gpus
-    budget = "time for the search from its first trial on, such as 90s, 30m or 2h; final runs follow (default: none)"
+    first = "whichever budget runs out first ends the search of a space; final runs follow"
+    yield "--epoch-budget", int, "N", f"epochs that the search of each space may train in all; {first}"
+    yield (
+        "--gpu-budget",
+        _seconds,
+        "TIME",
+        "GPU time that the search of each space may take: 8h is 8 GPU-hours",
+    )
+    budget = "time for the search of all spaces from its first trial on, such as 90s, 30m or 2h; each has an equal part"
     yield "--time-budget", _seconds, "TIME", budget
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"

@@ -7,7 +7,6 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers._tpe.sampler import _split_trials
-from pytest import MonkeyPatch
 
 from study.sampler import BEST, HISTORY, Sampler, _draw_one, random_arm, seed_of
 from study.spaces import SPACES
@@ -98,7 +97,7 @@ def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_befor
     assert bad <= 4  # half of 20 at random, nearly all if the scores before the end counted
 
 
-def test_what_tpe_looks_at_stops_growing_and_holds_the_best_of_all_and_the_last(monkeypatch: MonkeyPatch) -> None:
+def test_what_tpe_looks_at_stops_growing_and_holds_the_best_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best must be those that TPE itself would take as good, had it been told everything."""
     short, whole = Sampler(SPACES["resnet"], 0), Sampler(SPACES["resnet"], 0)
     draws, ends, number = random.Random(1), ("finished", "stopped", "stopped", "diverged", "failed"), HISTORY + 150
