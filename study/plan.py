@@ -42,6 +42,7 @@ class Plan:
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
     `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
     seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
+    `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
     """
 
     spaces: tuple[str, ...]
@@ -62,6 +63,8 @@ class Plan:
     final_configs: int = 1
     final_seeds: int = 4
     fp32: bool = False
+    warm_start: tuple[Path, ...] = ()
+    warm: Json = field(default_factory=dict)
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 
@@ -185,6 +188,7 @@ class Plan:
             "final_configs": content["final"]["configs"],
             "final_seeds": content["final"]["seeds"],
             "fp32": content["fp32"],
+            "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})
 
@@ -299,6 +303,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": "pruned"},
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
         "budget": {"epochs": plan.epoch_budget, "gpu_seconds": plan.gpu_budget, "seconds": plan.time_budget},
+        "warm_start": plan.warm,
         "seed": plan.seed,
         "fp32": plan.fp32,
         "resources": {"cpus_per_trial": plan.cpus_per_trial, "gpus_per_trial": plan.gpus_per_trial},

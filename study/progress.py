@@ -17,6 +17,7 @@ from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
 from study.plan import Plan
+from study.warm import words
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
 LIVE_SECONDS: Final = 0.25  # between two redraws
@@ -176,6 +177,7 @@ def show_plan(
         **_left_out(dataset, plan.folder),
         "Search": f"{_count(trials, 'trial')} of each space: the reference setting, {plan.random_trials} random, "
         f"the rest by TPE",
+        **({"Warm start": f"{words(plan.warm)}; they follow the reference setting"} if plan.warm else {}),
         **_budgets(plan),
         "Stopping": f"{plan.max_epochs} epochs at full length; at epoch {' and '.join(map(str, plan.rungs))} the best "
         f"third goes on",
@@ -186,7 +188,7 @@ def show_plan(
         "Folder": str(plan.folder),
         "Dashboard": f"{dashboard} (it asks for a token: ray get-auth-token)" if dashboard else "could not start",
     }
-    _show_rows(rows, console)
+    show_rows(rows, console)
 
 
 def _budgets(plan: Plan) -> dict[str, str]:
@@ -260,7 +262,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
         rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
     rows["Resume"] = f"python -m study.run --resume {folder}{more}"
-    _show_rows(rows, console)
+    show_rows(rows, console)
 
 
 def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
@@ -274,7 +276,8 @@ def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
         console.print("  ".join(cells).replace("\u00a0", " "), markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_rows(rows: dict[str, str], console: Console) -> None:
+def show_rows(rows: dict[str, str], console: Console) -> None:
+    """Print a line for each row after its heading."""
     width = max(len(name) for name in rows)
     for name, text in rows.items():
         plain = text.replace("\u00a0", " ")  # the report's sentences keep numbers and units together

@@ -11,7 +11,7 @@ from analysis.events import BrokenLogError
 from data_utils.datasets import DATASETS
 from data_utils.request import TEST_FRACTION
 from study.budget import REASONS
-from study.launch import Outcome, resume, run
+from study.launch import Outcome, foresee, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
 from study.spaces import SPACES
@@ -72,10 +72,16 @@ def parser() -> argparse.ArgumentParser:
     )
     spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours (it is run)"
     made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
+    earlier = "earlier studies whose best configurations, as far as they fit, are tried after the reference setting"
+    made.add_argument("--warm-start", nargs="+", type=Path, metavar="RUN_DIR", help=earlier)
     for flag, kind, metavar, text in _flags():
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
     exact = "compute in fp32; by default bf16 where the hardware has it and images are 16x16 or more"
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
+    before = (
+        "train nothing: say how many epochs, how much time and disk it would take, and what differences it could tell"
+    )
+    made.add_argument("--plan", action="store_true", help=before)
     later = "leave the report out; python -m analysis.report RUN_DIR writes it later"
     made.add_argument("--no-report", action="store_true", help=later)
     return made
@@ -107,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = vars(parser().parse_args(arguments))
     try:
         outcome = _start(asked)
+        if outcome is None:
+            return 0
     except (PlanError, LockedError, BrokenLogError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -122,11 +130,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_CODES[outcome.reason]
 
 
-def _start(asked: dict[str, Any]) -> Outcome:
-    report, folder = not asked.pop("no_report"), asked.pop("resume")
+def _start(asked: dict[str, Any]) -> Outcome | None:
+    """Run or resume the study that is asked for, or say what it would take."""
+    report, folder, only_plan = not asked.pop("no_report"), asked.pop("resume"), asked.pop("plan")
     given = {name: value for name, value in asked.items() if value is not None}
     if "space" in given:
         given["spaces"] = tuple(given.pop("space"))
+    if "warm_start" in given:
+        given["warm_start"] = tuple(given["warm_start"])
+    if only_plan:
+        if folder is not None:
+            raise PlanError("--plan is for a new study, and --resume for one that exists. Leave one of them out.")
+        foresee(Plan(**{"spaces": (), **given}))
+        return None
     if folder is None:
         return run(Plan(**{"spaces": (), **given}, command=command_line()), report=report)
     fixed = [f"--{name}".replace("spaces", "space").replace("_", "-") for name in given if name not in AT_RESUME]

@@ -12,6 +12,7 @@ from study.faults import OUT_OF_MEMORY, WORKER_LOST
 from study.plan import Plan
 from study.sampler import Sampler
 from study.space import Space
+from study.warm import configs
 
 ENDED: Final = ("finished", "stopped", "diverged", "failed")
 
@@ -119,7 +120,7 @@ class State:
         self.test_openings = 0
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.gpus = 0.0  # that a trial has, where a budget counts them
-        self.samplers = {name: Sampler(space, plan.seed) for name, space in spaces.items()}
+        self.samplers = {name: Sampler(space, plan.seed, configs(plan.warm, name)) for name, space in spaces.items()}
         self.asha = {name: Asha(plan.rungs, plan.reduction_factor) for name in spaces}
 
     def of_kind(self, kind: Kind, space: str | None = None) -> Sequence[Run]:

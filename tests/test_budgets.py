@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import analysis
-from analysis import stats, summary
+from analysis import stats, summary, wording
 from analysis.events import read_events
 from study.engine import Engine
 from study.job import Job
@@ -117,14 +117,14 @@ def test_what_a_budget_cut_off_goes_on_with_a_larger_one_and_the_budget_is_kept_
     larger.close()
 
 
-@pytest.mark.parametrize("slots", [1, 2, 3])
+@pytest.mark.parametrize("slots", [1, 3])
 def test_a_slow_space_does_not_eat_the_time_of_a_fast_one(tmp_path: Path, slots: int) -> None:
     clock = Clock()
-    engine = make(tmp_path, clock, slots=slots, trials=10_000, time_budget=1000.0)
+    engine = make(tmp_path, clock, slots=slots, trials=10_000, time_budget=300.0)
     simulate(engine, clock, {"resnet": 10.0, "plain": 1.0}, slots)
     seconds = {name: used for name, (_, used) in spent(engine).items()}
-    assert seconds["resnet"] == pytest.approx(500 * slots, rel=0.2)
-    assert seconds["plain"] == pytest.approx(seconds["resnet"], rel=0.2)  # a trial of the slow one takes 90 s
+    assert seconds["resnet"] == pytest.approx(150 * slots, abs=45)  # half of a whole trial of the slow one
+    assert seconds["plain"] == pytest.approx(150 * slots, abs=45)
     assert engine.outcome == "time budget"
     engine.close()
 
@@ -188,11 +188,12 @@ def test_the_report_says_which_budget_ran_out_and_that_it_was_equal(tmp_path: Pa
     assert stats.budget(tables) == {"trials": 40.0, "epochs": 31.0}
     assert stats.binding(tables) == {"resnet": "epochs", "plain": "epochs"}
     said = "Equal for every space: at most 40 trials and 31 epochs. What ran out: epochs (resnet and plain)."
-    assert summary.budget(tables) == said
+    assert summary.budget(tables).replace(wording.STUCK, " ") == said
     assert "Ended by the epoch budget (can be resumed)" in summary.progress(tables)
 
 
 def test_spaces_may_end_by_different_budgets(tmp_path: Path) -> None:
     tables = sample(tmp_path, Clock(), trials=4, time_budget=100.0)
     assert stats.binding(tables) == {"resnet": "time", "plain": "trials"}
-    assert "What ran out: trials (plain) and time (resnet)." in summary.budget(tables)
+    said = summary.budget(tables).replace(wording.STUCK, " ")
+    assert "at most 4 trials and an equal part of 100 s. What ran out: trials (plain) and time (resnet)." in said

@@ -133,6 +133,21 @@ def fairness(record: Record) -> Iterator[Answer]:
         yield _budget(record, name, budget, limited)
     yield _seconds(record, {space: float(trials["train_seconds"].sum()) for space, trials in ended.items()})
     yield from _ranges(record)
+    yield from _help(record)
+
+
+def _help(record: Record) -> Iterator[Answer]:
+    """Configurations of earlier studies: a space that had more of them than another began with more than its budget."""
+    warm = record.tables.trials[record.tables.trials["origin"] == "warm"]
+    if warm.empty:
+        return
+    counts = warm["space"].value_counts().reindex(record.spaces, fill_value=0)
+    found = wording.listed([f"{space} {number}" for space, number in counts.items()])
+    if counts.nunique() > 1:
+        remedy = "warm-start every space from a study of its own, or none"
+        yield Answer("WARN", "earlier studies", f"configurations of earlier studies: {found}", remedy)
+    else:
+        yield Answer("PASS", "earlier studies", f"configurations of earlier studies: {found}")
 
 
 def _budget(record: Record, name: str, budget: dict[str, float], limited: str) -> Answer:
