@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--trials 100 1000 10000] [--tune-trials 100 1000] [--resume 10000]
 
 Each row is a study in a process of its own, on real Ray with 2 slots. Its workers make up their epochs instead of
-training, so that the driver is what is seen: 4 epochs at full length, rungs at 1 and 3, reported as a slot reports them.
+training, so that the driver is what is seen: 4 epochs at full length, rungs at 1 and 3, reported as a slot does it.
 Counted is the driver's processor time, all its threads, from the first trial's start to the last one's end, over the
 trials and over the results (epochs); and how much its resident memory has grown by then. `suggesting` is the part of it
 that the sampler took. Workers, and Ray's own processes, are not counted.

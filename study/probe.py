@@ -1,4 +1,4 @@
-"""What an epoch of a configuration takes on this device, and what its files take on the disk. In a worker: needs torch."""
+"""What an epoch of a configuration takes on this device, and its files on the disk. In a worker: it needs torch."""
 
 import tempfile
 from dataclasses import replace
@@ -24,7 +24,6 @@ def time_epoch(job: Job, data: TrialData, device: torch.device) -> EpochProbe:
         trial.keep_model()
         checkpoint, model = ((folder / name).stat().st_size for name in ("last.pt", "model.safetensors"))
     batch = min(job.config["batch_size"], len(data.train))
-    trained, whole = (
-        part.steps(job.config["batch_size"]) * batch / row["images_per_second"] for part in (few, data.train)
-    )
+    steps = [part.steps(job.config["batch_size"]) for part in (few, data.train)]
+    trained, whole = (number * batch / row["images_per_second"] for number in steps)
     return EpochProbe(job.key, row["seconds"] - trained + whole, checkpoint, model)

@@ -88,7 +88,7 @@ class _Trial:
 
 
 class Sampler:
-    """Suggestions for one space, `warm` configurations of earlier studies right after the reference. Scores are maximised.
+    """Suggestions for one space; `warm` are configurations of earlier studies. Scores are maximised.
 
     TPE looks at every trial that is running, at the `BEST` best of all that were told and at the last ones, `HISTORY`
     in all: see `docs/decisions.md`. The rest is forgotten, so a suggestion costs the same after 10,000 trials.

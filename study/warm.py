@@ -1,4 +1,4 @@
-"""Begin with what earlier studies found: their best configurations of a space, as far as they fit the space of today."""
+"""Begin with what earlier studies found: their best configurations of a space, as far as they still fit."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -27,8 +27,8 @@ def gather(plan: Plan, spaces: Mapping[str, Space]) -> Json:
     if not any(name in found for found in known.values() for name in spaces):
         there = "; ".join(f"{folder} has {', '.join(found)}" for folder, found in known.items())
         raise PlanError(
-            f"--warm-start gives nothing for {', '.join(spaces)}: {there}. Give a study that searched one of the spaces, "
-            f"or leave --warm-start out."
+            f"--warm-start gives nothing for {', '.join(spaces)}: {there}. Give a study that searched one of the "
+            f"spaces, or leave --warm-start out."
         )
     most = min(MOST, int(SHARE * plan.trials))
     return {name: _of_space(space, plan.warm_start, most) for name, space in spaces.items()}
@@ -65,7 +65,7 @@ def _of_space(space: Space, folders: Sequence[Path], most: int) -> Json:
 
 
 def best(folder: Path, space: str) -> list[Json]:
-    """Return the trials of `space` that reached full length in the study in `folder`, the best validation score first."""
+    """Return the trials of `space` at full length in the study in `folder`, the best validation score first."""
     known: dict[str, Json] = {}
     finished = []
     for event in read_events(folder / "events.jsonl")[0]:

@@ -18,7 +18,7 @@ from study.packing import Packing
 from study.plan import Plan, PlanError, place
 from study.spaces import SPACES
 from tests.sample_run import SampleRun
-from tests.test_engine import PLACE, finish, row, score, work
+from tests.test_engine import PLACE, finish, row, score
 
 TWO = ("resnet", "plain")
 
@@ -155,7 +155,7 @@ def test_gpu_time_counts_the_share_that_a_trial_has(tmp_path: Path) -> None:
 
 
 def test_without_gpus_a_budget_of_gpu_time_is_refused() -> None:
-    with pytest.raises(PlanError, match="--gpu-budget is given, but trials use no GPU.*--time-budget"):
+    with pytest.raises(PlanError, match=r"--gpu-budget is given, but trials use no GPU.*--time-budget"):
         place(Plan(("resnet",), gpu_budget=3600.0), [{"CPU": 2.0}])
     assert place(Plan(("resnet",), gpu_budget=3600.0), [{"CPU": 2.0, "GPU": 1.0}]).gpus_per_trial == 1.0
 
