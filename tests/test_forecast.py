@@ -60,6 +60,13 @@ def test_the_gap_that_can_be_told_is_the_one_that_needs_so_many_seeds(n: int) ->
     assert intervals.needed_seeds(0.999 * gap, 0.01, 0.004, 0.95) == n + 1
 
 
+def test_no_gap_far_out_is_lost() -> None:
+    """Where the gap is many errors wide, scipy's noncentral t has holes."""
+    deviation, images = math.sqrt(0.08 / 360), math.sqrt(0.04 / 360)
+    gaps = np.linspace(0.1, 1.0, 500)
+    assert min(intervals.power(gap, np.array([4.0]), deviation, images, 0.95)[0] for gap in gaps) > 0.99
+
+
 def test_four_of_five_simulated_studies_tell_the_gap_that_can_be_told() -> None:
     n, deviation, images, draws = 4, 0.01, 0.004, np.random.default_rng(0)
     gap = intervals.detectable_gap(n, deviation, images, 0.95)
