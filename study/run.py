@@ -48,15 +48,11 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
         "GPUs of a slot; 0.25: four share one; auto: measure a trial and choose (default: 1 if there are any, else 0)"
     )
     yield "--gpus-per-trial", _gpus, "X", gpus
-    first = "whichever budget runs out first ends the search of a space; final runs follow"
-    yield "--epoch-budget", int, "N", f"epochs that the search of each space may train in all; {first}"
-    yield (
-        "--gpu-budget",
-        _seconds,
-        "TIME",
-        "GPU time that the search of each space may take: 8h is 8 GPU-hours",
-    )
-    budget = "time for the search of all spaces from its first trial on, such as 90s, 30m or 2h; each has an equal part"
+    epochs = "epochs that the search of each space may train; what ends first of all budgets, ends it (default: none)"
+    yield "--epoch-budget", int, "N", epochs
+    hours = "time of a GPU that the search of each space may take; 8h are 8 GPU-hours (default: none)"
+    yield "--gpu-budget", _seconds, "TIME", hours
+    budget = "time for the search, such as 90s, 30m or 2h, in equal parts for all spaces (default: none)"
     yield "--time-budget", _seconds, "TIME", budget
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
@@ -72,16 +68,14 @@ def parser() -> argparse.ArgumentParser:
     )
     spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours (it is run)"
     made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
-    earlier = "earlier studies whose best configurations, as far as they fit, are tried after the reference setting"
-    made.add_argument("--warm-start", nargs="+", type=Path, metavar="RUN_DIR", help=earlier)
     for flag, kind, metavar, text in _flags():
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
     exact = "compute in fp32; by default bf16 where the hardware has it and images are 16x16 or more"
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
-    before = (
-        "train nothing: say how many epochs, how much time and disk it would take, and what differences it could tell"
-    )
-    made.add_argument("--plan", action="store_true", help=before)
+    earlier = "earlier studies, the best of which is tried right after the reference setting (default: none)"
+    made.add_argument("--warm-start", nargs="+", type=Path, metavar="RUN_DIR", help=earlier)
+    before = "train nothing: say what it would take (epochs, time, disk), and how small a difference it could tell"
+    made.add_argument("--plan", action="store_true", default=None, help=before)
     later = "leave the report out; python -m analysis.report RUN_DIR writes it later"
     made.add_argument("--no-report", action="store_true", help=later)
     return made
