@@ -228,9 +228,9 @@ def power(gap: float, n: Floats, deviation: float, image_error: float, level: fl
     error = np.sqrt(seeds + image_error**2)
     half = np.sqrt(stdtrit(n - 1, (1 + level) / 2) ** 2 * seeds + (ndtri((1 + level) / 2) * image_error) ** 2)
     if not deviation:
-        return np.where(gap > half, 1.0, 0.0)
+        return np.asarray(gap > half, dtype=float)
     missed = nctdtr((n - 1) * (error**2 / seeds) ** 2, abs(gap) / error, half / error)
-    return np.where(np.isnan(missed), abs(gap) > half, 1 - missed)  # here and there far out scipy 1.17 gives NaN
+    return np.asarray(np.where(np.isnan(missed), abs(gap) > half, 1 - missed))  # here and there far out scipy 1.17 gives NaN
 
 
 def detectable_gap(n: int, deviation: float, image_error: float, level: float) -> float:
