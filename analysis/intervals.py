@@ -230,7 +230,8 @@ def power(gap: float, n: Floats, deviation: float, image_error: float, level: fl
     if not deviation:
         return np.asarray(gap > half, dtype=float)
     missed = nctdtr((n - 1) * (error**2 / seeds) ** 2, abs(gap) / error, half / error)
-    return np.asarray(np.where(np.isnan(missed), abs(gap) > half, 1 - missed))  # here and there far out scipy 1.17 gives NaN
+    # Here and there, where the gap is many errors wide, scipy 1.17 gives NaN.
+    return np.asarray(np.where(np.isnan(missed), abs(gap) > half, 1 - missed))
 
 
 def detectable_gap(n: int, deviation: float, image_error: float, level: float) -> float:
