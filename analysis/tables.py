@@ -113,8 +113,13 @@ def read(run_dir: Path | str) -> StudyTables:
     """
     run_dir = Path(run_dir)
     plan = _read_plan(run_dir)
+    return from_events(run_dir, plan, read_events(run_dir / "events.jsonl")[0])
+
+
+def from_events(run_dir: Path, plan: dict[str, Any], events: Iterable[Event]) -> StudyTables:
+    """Return the tables of a study with the content `plan` of study.json in which `events` happened."""
     replay = _Replay()
-    for event in read_events(run_dir / "events.jsonl")[0]:
+    for event in events:
         replay.take(event)
     finals, final_epochs = replay.finals, replay.final_epochs
     return StudyTables(
