@@ -28,7 +28,8 @@ def progress(tables: StudyTables) -> str:
     """Say whether the study is done, and how far it is."""
     states = tables.trials["state"].value_counts()
     done = len(tables.trials) - int(states.get("running", 0)) - int(states.get("interrupted", 0))
-    total = _planned_trials(tables) * len(tables.plan["spaces"])
+    planned = _planned_trials(tables) * len(tables.plan["spaces"])
+    total = len(tables.trials) if "imported" in tables.plan else planned
     reason = _reason(tables)
     counted = f"{done} of {wording.count(total, 'trial')} ended"
     parts = [f"{number} {state}" for state, number in states.items()]

@@ -117,8 +117,13 @@ def read(run_dir: Path | str) -> StudyTables:
     """
     run_dir = Path(run_dir)
     plan = _read_plan(run_dir)
+    return from_events(run_dir, plan, read_events(run_dir / "events.jsonl")[0])
+
+
+def from_events(run_dir: Path, plan: dict[str, Any], events: Iterable[Event]) -> StudyTables:
+    """Return the tables of a study with the content `plan` of study.json in which `events` happened."""
     replay = _Replay()
-    replay.take(read_events(run_dir / "events.jsonl")[0])
+    replay.take(events)
     epochs, final_epochs = replay.epochs.table(EPOCH_COLUMNS), replay.final_epochs.table(FINAL_EPOCH_COLUMNS)
     finals = _final_rows(replay, final_epochs)
     return StudyTables(
