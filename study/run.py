@@ -13,10 +13,11 @@ from data_utils.request import TEST_FRACTION
 from study.launch import Outcome, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
+from study.silence import EPOCHS
 from study.spaces import SPACES
 
 DEFAULT: Final = Plan(spaces=())
-AT_RESUME: Final = ("data_dir", "trials", "time_budget", "cpus_per_trial", "gpus_per_trial", "address")
+AT_RESUME: Final = ("data_dir", "trials", "time_budget", "epoch_limit", "cpus_per_trial", "gpus_per_trial", "address")
 EXIT_CODES: Final = {"finished": 0, "time budget": 0, "failed": 1, "interrupted": 130}
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -48,6 +49,8 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--gpus-per-trial", _gpus, "X", gpus
     budget = "time for the search from its first trial on, such as 90s, 30m or 2h; final runs follow (default: none)"
     yield "--time-budget", _seconds, "TIME", budget
+    hangs = f"a trial without an epoch in this time hangs and is ended (default: {EPOCHS} times the longest epoch)"
+    yield "--epoch-limit", _seconds, "TIME", hangs
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
     yield "--address", str, "ADDRESS", "Ray cluster to join, such as auto or HOST:6379 (default: Ray on this machine)"

@@ -4,9 +4,8 @@ An in-memory Optuna study, fed by the events of the log. Each suggestion has a r
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
 
 What Optuna is told: a trial of full length is COMPLETE with its score; a trial that ASHA stopped is PRUNED with its
-scores at the rungs, so TPE ranks it below every complete one and among the pruned by how far it came; a diverged one,
-or one too large for the memory, is PRUNED and marked infeasible, so TPE learns to keep away; a failed one is FAIL and
-teaches nothing.
+scores at the rungs, so TPE ranks it below every complete one and among the pruned by how far it came; a diverged or
+failed one (an error, too large for the memory, hung) is PRUNED and marked infeasible, so TPE learns to keep away.
 """
 
 import hashlib
@@ -42,8 +41,7 @@ _TOLD: Final = {
     "finished": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
     "diverged": TrialState.PRUNED,
-    "too_large": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
+    "failed": TrialState.PRUNED,
 }
 
 
@@ -103,7 +101,7 @@ class Sampler:
     def tell(self, trial: str, state: str, score: float | None) -> None:
         """Take in the end of a trial; `score` at full length, for a finished one alone."""
         live = self._live(trial)
-        live.set_constraint("infeasible", 1.0 if state in ("diverged", "too_large") else -1.0)
+        live.set_constraint("infeasible", 1.0 if state in ("diverged", "failed") else -1.0)
         value = score if state == "finished" else None
         self._study.tell(self._numbers[trial], value, _TOLD[state])
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from analysis.events import Event
 from study.asha import Asha
-from study.faults import OUT_OF_MEMORY, WORKER_LOST
+from study.faults import HUNG, WORKER_LOST
 from study.plan import Plan
 from study.sampler import Sampler
 from study.space import Space
@@ -21,7 +21,8 @@ class Run:
     """A trial or a final run. Besides the states of the log, `waiting`: suggested and not started yet.
 
     `origin` is of trials alone. `trial` is the trial whose configuration a final run retrains, and a trial's own key.
-    `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead workers.
+    `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead and hung workers since
+    the last epoch.
     """
 
     kind: Kind
@@ -56,6 +57,7 @@ class State:
         self.runs: dict[str, Run] = {}
         self.chosen: dict[str, tuple[str, ...]] = {}
         self.test_openings = 0
+        self.longest_epoch = 0.0  # seconds
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.samplers = {name: Sampler(space, plan.seed) for name, space in spaces.items()}
         self.asha = {name: Asha(plan.rungs, plan.reduction_factor) for name in spaces}
@@ -79,8 +81,8 @@ class State:
     def _opened(self, event: Event) -> None:
         self.trials = event["trials"]
         for run in self.runs.values():  # a driver that was killed left them running
-            if run.state == "running":
-                run.state = "interrupted"
+            if run.state == "running" or (run.kind == "final" and run.state == "failed"):  # a final run: tried anew
+                run.state, run.losses = "interrupted", 0
 
     def _suggested(self, event: Event) -> None:
         key, space, config = event["trial"], event["space"], event["config"]
@@ -95,6 +97,8 @@ class State:
         run = self._run(event)
         run.epochs, run.score, run.val_loss = event["epoch"], event["val_score"], event["val_loss"]
         run.seconds += event["seconds"]
+        run.losses = 0
+        self.longest_epoch = max(self.longest_epoch, event["seconds"])
 
     def _decision(self, event: Event) -> None:
         run, epoch, score = self._run(event), event["epoch"], event["score"]
@@ -107,12 +111,11 @@ class State:
         run = self._run(event)
         run.state = event["state"]
         if run.state == "interrupted":
-            run.losses += (event["error"] or "").startswith(WORKER_LOST)
+            run.losses += (event["error"] or "").startswith((WORKER_LOST, HUNG))
         elif run.kind == "trial":
             if run.state == "failed":
                 self.asha[run.space].retract(run.key)
-            too_large = run.state == "failed" and event["error"].startswith(OUT_OF_MEMORY)
-            self.samplers[run.space].tell(run.key, "too_large" if too_large else run.state, run.score)
+            self.samplers[run.space].tell(run.key, run.state, run.score)
 
     def _packing(self, event: Event) -> None:
         self.together = event["together"]

@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from analysis.events import Event, read_events
+from analysis.mending import copy_of
 from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
 from study.job import Job, OpenTest, Probe
 from study.log import Log
@@ -359,6 +360,7 @@ def test_a_rung_reached_but_not_judged_before_a_kill_is_judged_at_the_resume(tmp
     path = tmp_path / "s" / "events.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(line for line in lines if b'"decision"' not in line and b"ended" not in line))
+    copy_of(path).unlink()
     with closing(make(tmp_path)._log) as log:
         judged = [event for event in read_events(log.path)[0] if event["event"] == "decision"]
     assert [(event["trial"], event["epoch"], event["score"]) for event in judged] == [(job.key, 1, 0.5)]

@@ -32,8 +32,8 @@ FLAGS = [
         "--resume",
         "--seed",
     ),
-    *("--cpus-per-trial", "--gpus-per-trial", "--time-budget", "--final-configs", "--final-seeds", "--address"),
-    *("--fp32", "--no-report"),
+    *("--cpus-per-trial", "--gpus-per-trial", "--time-budget", "--epoch-limit", "--final-configs", "--final-seeds"),
+    *("--address", "--fp32", "--no-report"),
 ]
 
 
