@@ -76,7 +76,10 @@ class State:
         _TAKE_IN[event["event"]](self, event)
 
     def _run(self, event: Event) -> Run:
-        return self.runs[event["final"] if "final" in event else event["trial"]]
+        if "final" in event:  # one that never started, for want of a worker say, is known by its name alone
+            trial, _, seed = event["final"].rpartition("-seed")
+            return self.add_final(trial, int(seed))
+        return self.runs[event["trial"]]
 
     def _opened(self, event: Event) -> None:
         self.trials = event["trials"]
@@ -90,7 +93,7 @@ class State:
         self.samplers[space].add(key, config)
 
     def _started(self, event: Event) -> None:
-        run = self.add_final(event["trial"], event["seed"]) if "final" in event else self._run(event)
+        run = self._run(event)
         run.state, run.attempts = "running", event["attempt"]
 
     def _epoch(self, event: Event) -> None:

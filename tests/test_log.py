@@ -90,9 +90,8 @@ def test_every_event_is_json_with_its_name(log: Log) -> None:
     assert [json.loads(line)["event"] for line in lines] == list(EVENTS)
 
 
-EPOCHS = [
-    {"event": "final_tested", "final": f"f{n}", "test_loss": 1.0, "test_score": 0.5, "images": n} for n in range(5)
-]
+NUMBERS = {"test_loss": 1.0, "test_score": 0.5, "images": 1}
+EPOCHS: list[Event] = [{"event": "final_tested", "final": f"f{number}", **NUMBERS} for number in range(5)]
 DAMAGES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "doubled": lambda lines: [*lines[:2], lines[1], *lines[2:]],
     "all doubled": lambda lines: [*lines, *lines],
@@ -100,6 +99,7 @@ DAMAGES: dict[str, Callable[[list[bytes]], list[bytes]]] = {
     "another number": lambda lines: [*lines[:2], lines[2].replace(b"0.5", b"0.9"), *lines[3:]],
     "cut": lambda lines: [*lines[:2], lines[2][:20] + lines[3], *lines[4:]],
     "cut off": lambda lines: lines[:2],
+    "put in": lambda lines: [*lines[:2], b"\x00\x00\n", *lines[2:]],
     "gone": lambda lines: [*lines[:1], *lines[3:]],
     "last one garbled": lambda lines: [*lines[:4], b"#" * len(lines[4])],
     "empty": lambda _: [],
@@ -155,13 +155,12 @@ def test_a_full_disk_leaves_whole_lines_and_the_log_goes_on_once_there_is_room(l
 
 
 def test_a_copy_that_cannot_be_written_harms_nothing_and_is_made_anew(log: Log) -> None:
-    log.append(EPOCHS[0])
-    with full_disk(copy_of(log.path).stat().st_size + log.path.stat().st_size):  # enough for the log, which is shorter
-        written = log.append(EPOCHS[1])
-        while len(copy_of(log.path).read_bytes().splitlines()) == len(log.path.read_bytes().splitlines()):
-            written = log.append(EPOCHS[1])
-    written = [*log.replayed, *read_events(log.path)[0], *log.append(EPOCHS[2])]
+    written = log.append(EPOCHS[0])
+    with full_disk(2 * log.path.stat().st_size):  # enough for two lines in the log, not for two with checksums
+        written += log.append(EPOCHS[1])
+    written += log.append(EPOCHS[2])
     log.close()
+    assert copy_of(log.path).stat().st_size < log.path.stat().st_size
     with closing(Log(log.path)) as again:
         assert again.replayed == written
     assert len(copy_of(log.path).read_bytes().splitlines()) == len(written)
