@@ -39,8 +39,8 @@ from study.sampler import Sampler, seed_of
 from study.spaces import find
 
 EPOCHS: Final = 9  # full length; rungs are at 1 and 3
-LIMIT: Final = 15  # --epoch-limit in seconds
-PATIENCE: Final = 150.0  # seconds until a fault must have shown its effect
+LIMIT: Final = 30  # --epoch-limit in seconds
+PATIENCE: Final = 300.0  # seconds until a fault must have shown its effect
 MEMORY: Final = 64 * 2**20  # bytes that a caged worker may have more than it has
 
 SPACE: Final = '''

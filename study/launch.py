@@ -70,14 +70,17 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     if folder.name in ("", ".."):  # "." has no name of its own
         folder = folder.resolve()
     content = planning.read_study(folder)
-    Log(folder / "events.jsonl").close()  # is another driver at it? Better known before Ray starts
+    console = console or Console()
+    log = Log(folder / "events.jsonl")  # is another driver at it? Better known before Ray starts
+    log.close()
+    if log.damaged is not None:
+        console.print(f"{log.path.name} was damaged and has been mended from its copy; as it was: {log.damaged}")
     events, _ = read_events(folder / "events.jsonl")
     so_far = [event["trials"] for event in events if event["event"] == "study_opened"] or [content["trials"]]
     plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
     plan.check_spaces(SPACES)
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
-    console = console or Console()
     study = _prepare(plan, console)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
     study.content = content
