@@ -69,7 +69,7 @@ def read_events(path: Path) -> tuple[list[Event], int]:
             return parse(path, lines), intact
     except BrokenLogError:
         pass
-    return parse(path, mended_lines(path)), intact
+    return parse(path, mended_lines(path)[0]), intact
 
 
 def parse(path: Path, lines: Sequence[bytes]) -> list[Event]:

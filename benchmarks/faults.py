@@ -512,7 +512,7 @@ class Judge:
         self._count("epochs lost", max(0, event["epoch"] - expected))
         self._count("trials doubled", event["epoch"] < expected or self._states[key] not in ("open", "interrupted"))
         self._epochs[key], self._scores[key] = event["epoch"], event["val_score"]
-        if event["event"] == "epoch" and event["epoch"] in self._plan.rungs:
+        if event["event"] == "epoch" and event["epoch"] in self._plan.rungs and event["val_score"] is not None:
             self._owed = (key, event["epoch"])
 
     def _decision(self, event: Event) -> None:

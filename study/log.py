@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from analysis.events import EVENTS, Event, parse
-from analysis.mending import copy_of, guarded, mended_lines
+from analysis.mending import CHECKSUM, copy_of, guarded, mended_lines
 
 
 class LockedError(ValueError):
@@ -37,9 +37,14 @@ class Log:
                 f"{path.parent} is being run by another process. Wait until it ends, or stop it, then resume."
             ) from error
         try:
-            lines = mended_lines(path)
+            lines, sound = mended_lines(path)
             self.replayed = parse(path, lines)
-            self._copy: BinaryIO | None = self._bring_up_to_date([line + b"\n" for line in lines])
+            self._size = sum(map(len, lines))
+            if not sound:
+                self._mend(lines)
+            self._file.truncate(self._size)
+            self._copy: BinaryIO | None = copy_of(path).open("ab")
+            self._copy.truncate(self._size + len(lines) * CHECKSUM)
         except (OSError, ValueError):
             self._file.close()
             raise
@@ -87,20 +92,15 @@ class Log:
                 self._copy.close()
         self._copy = None
 
-    def _bring_up_to_date(self, lines: list[bytes]) -> BinaryIO:
+    def _mend(self, lines: list[bytes]) -> None:
         """Write `lines` where log or copy lack them, the copy first: whenever a kill comes, one of the two is whole."""
-        copy, whole, content = copy_of(self.path), b"".join(map(guarded, lines)), b"".join(lines)
-        if not copy.exists() or copy.read_bytes() != whole:
-            _replace(copy, whole)
-        found, self._size = self.path.read_bytes(), len(content)
+        _replace(copy_of(self.path), b"".join(map(guarded, lines)))
+        found, content = self.path.read_bytes(), b"".join(lines)
         if not found.startswith(content) or b"\n" in found[len(content) :]:
             self.damaged = self.path.with_suffix(".damaged.jsonl")
             _replace(self.damaged, found)
-            self._file.truncate(0)
             self._size = 0
             self._write(content)
-        self._file.truncate(self._size)
-        return copy.open("ab")
 
 
 def _replace(path: Path, content: bytes) -> None:

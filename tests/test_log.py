@@ -140,6 +140,9 @@ def test_lines_that_a_kill_kept_from_the_copy_are_in_the_log_alone_and_survive_d
     with closing(Log(log.path)) as again:
         assert again.replayed == written
     assert log.path.read_bytes() == b"".join(lines)
+    copy_of(log.path).write_bytes(b"".join(copied) + copied[3][:7])
+    Log(log.path).close()
+    assert copy_of(log.path).read_bytes() == b"".join(copied)
 
 
 def test_a_full_disk_leaves_whole_lines_and_the_log_goes_on_once_there_is_room(log: Log) -> None:
@@ -156,7 +159,7 @@ def test_a_full_disk_leaves_whole_lines_and_the_log_goes_on_once_there_is_room(l
 
 def test_a_copy_that_cannot_be_written_harms_nothing_and_is_made_anew(log: Log) -> None:
     written = log.append(EPOCHS[0])
-    with full_disk(2 * log.path.stat().st_size):  # enough for two lines in the log, not for two with checksums
+    with full_disk(2 * log.path.stat().st_size + 6):  # enough for two lines in the log, not for two with checksums
         written += log.append(EPOCHS[1])
     written += log.append(EPOCHS[2])
     log.close()
