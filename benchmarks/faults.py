@@ -38,9 +38,10 @@ from study.plan import Plan, read_study
 from study.sampler import Sampler, seed_of
 from study.spaces import find
 
+MARGIN: Final = 30  # trials that a driver has left when it is started
 EPOCHS: Final = 9  # full length; rungs are at 1 and 3
-LIMIT: Final = 30  # --epoch-limit in seconds
-PATIENCE: Final = 300.0  # seconds until a fault must have shown its effect
+LIMIT: Final = 15  # --epoch-limit in seconds
+PATIENCE: Final = 150.0  # seconds until a fault must have shown its effect
 MEMORY: Final = 64 * 2**20  # bytes that a caged worker may have more than it has
 
 SPACE: Final = '''
@@ -138,7 +139,7 @@ class Stage:
     def start(self) -> None:
         """Begin or resume the study; it always has some trials left."""
         known = sum(event["event"] == "suggested" for event in self.events())
-        trials = ["--trials", str(max(self.trials, known + 12))]
+        trials = ["--trials", str(max(self.trials, known + MARGIN))]
         if self.folder.exists():
             what = ["--resume", str(self.folder)]
         else:
@@ -180,7 +181,7 @@ class Stage:
     @property
     def trials(self) -> int:
         """Trials that the study was last asked for."""
-        return max((event["trials"] for event in self.events() if event["event"] == "study_opened"), default=12)
+        return max((event["trials"] for event in self.events() if event["event"] == "study_opened"), default=MARGIN)
 
     def events(self) -> list[Event]:
         try:
@@ -464,6 +465,7 @@ class Judge:
         self._sampler = Sampler(space, self._plan.seed)
         self._asha = Asha(self._plan.rungs, self._plan.reduction_factor)
         self.injected = injected
+        self._trials = 0
         self._scores: dict[str, float] = {}
         self._epochs: dict[str, int] = {}
         self._states: dict[str, str] = {}
@@ -492,7 +494,8 @@ class Judge:
     def _suggested(self, event: Event) -> None:
         key = event["trial"]
         self._count("trials doubled", key in self._states)
-        self._count("trials lost", event["index"] != len(self._states))
+        self._count("trials lost", event["index"] != self._trials)
+        self._trials += 1
         again = self._sampler.suggest(event["index"], self._plan.random_trials)
         planned = (event["origin"], event["config"], event["seed"])
         self._count("plans changed", planned != (*again, seed_of(self._plan.seed, key)))
@@ -547,7 +550,7 @@ class Judge:
     def summary(self) -> dict[str, Any]:
         """How large the study became and how its trials ended."""
         return {
-            "trials": sum("seed" not in key for key in self._states),
+            "trials": self._trials,
             "epochs": sum(self._epochs.values()),
             "states": dict(Counter(self._states.values())),
             "epochs repeated at once, at most": self.most_repeated,
