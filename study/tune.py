@@ -206,8 +206,9 @@ class KernelKills:
     """
 
     def __init__(self) -> None:
-        self._here = ray.util.get_node_ip_address()
         addresses = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        here = ray.get_runtime_context().get_node_id()
+        self._here = next((node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here), None)
         self._counts = {address: self._count(address, node) for address, node in addresses.items()}
 
     def killed(self, error: str) -> bool:
