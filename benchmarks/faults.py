@@ -431,6 +431,7 @@ STOPPED: Final[dict[str, tuple[int, Callable[[Stage], None]]]] = {
     "clock jumps": (3, let_clock_jump),
 }
 NEED_MOUNT: Final = {"disk full: checkpoint, report", "folder read-only"}
+FEWER_SLOTS: Final = {"allocation refused", "killed by the kernel for memory"}
 NEED_CAGE: Final = {"killed by the kernel for memory"}
 
 
@@ -561,17 +562,22 @@ class Judge:
 
 
 def draw(faults: int, generator: random.Random) -> list[list[str]]:
-    """Draw kinds of faults by their weights, in random order: one that strikes a running study, or a stop with what
-    strikes before the next start."""
+    """Draw kinds of faults by their weights, in random order.
+
+    A step is one fault that strikes a running study, or a stop with what strikes before the next start. Before a stop
+    comes, too, what leaves fewer slots: a resume gives them back, and with one slot every death is a long wait.
+    """
     every = {kind: weight for kinds in (RUNNING, STOPS, STOPPED) for kind, (weight, _) in kinds.items()}
     drawn = generator.choices(list(every), list(every.values()), k=faults)
-    steps = [[kind] for kind in drawn if kind not in STOPPED]
+    steps = [[kind] for kind in drawn if kind not in STOPPED and kind not in FEWER_SLOTS]
     if not any(step[0] in STOPS for step in steps):
-        steps[-1] = ["driver killed"]
+        steps.append(["driver killed"])
     stops = [step for step in steps if step[0] in STOPS]
     for kind in drawn:
         if kind in STOPPED:
             generator.choice(stops).append(kind)
+        elif kind in FEWER_SLOTS:
+            generator.choice(stops).insert(0, kind)
     generator.shuffle(steps)
     return steps
 
