@@ -40,7 +40,7 @@ from study.spaces import find
 
 MARGIN: Final = 30  # trials that a driver has left when it is started
 EPOCHS: Final = 9  # full length; rungs are at 1 and 3
-LIMIT: Final = 15  # --epoch-limit in seconds
+LIMIT: Final = 40  # --epoch-limit in seconds
 PATIENCE: Final = 150.0  # seconds until a fault must have shown its effect
 MEMORY: Final = 64 * 2**20  # bytes that a caged worker may have more than it has
 
@@ -153,7 +153,7 @@ class Stage:
         limits = ["--epoch-limit", f"{LIMIT}s", "--cpus-per-trial", "1", "--no-report"]
         command = [sys.executable, *start, "--address", self.cluster.address, *limits, *arguments]
         with out.open("wb") as file:
-            return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+            return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
 
     def end_of_driver(self, code: int, said: str) -> None:
         """Wait until the driver ends by itself, with this exit code and these words."""
@@ -630,14 +630,15 @@ def campaign(steps: list[list[str]], seed: int) -> Judge:
             left_out = left_out | NEED_CAGE
         if left_out:
             print(f"Left out, for want of rights: {', '.join(sorted(left_out))}.")
-        for kind in (kind for step in steps for kind in step if kind not in left_out):
-            if kind not in STOPPED:
-                stage.wait_for_work()
-            elif stage.driver is not None:  # what would have stopped it was left out
-                stage.kill_driver()
-            begun = time.monotonic()
-            strike(stage, kind)
-            print(f"{len(stage.injected):>4}  {kind}  ({time.monotonic() - begun:.1f} s)", flush=True)
+        with suppress(KeyboardInterrupt):  # a campaign that is cut short has the study finish all the same
+            for kind in (kind for step in steps for kind in step if kind not in left_out):
+                if kind not in STOPPED:
+                    stage.wait_for_work()
+                elif stage.driver is not None:  # what would have stopped it was left out
+                    stage.kill_driver()
+                begun = time.monotonic()
+                strike(stage, kind)
+                print(f"{len(stage.injected):>4}  {kind}  ({time.monotonic() - begun:.1f} s)", flush=True)
         if stage.driver is None:
             stage.start()
         stage.end_of_driver(0, "Verdict")
