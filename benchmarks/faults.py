@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from resource import RLIMIT_FSIZE, prlimit
@@ -42,7 +42,7 @@ MARGIN: Final = 30  # trials that a driver has left when it is started
 EPOCHS: Final = 9  # full length; rungs are at 1 and 3
 LIMIT: Final = 40  # --epoch-limit in seconds
 PATIENCE: Final = 150.0  # seconds until a fault must have shown its effect
-MEMORY: Final = 64 * 2**20  # bytes that a caged worker may have more than it has
+MEMORY: Final = 64 * 2**20  # bytes that a caged worker may take beside those that it has
 
 SPACE: Final = '''
 """A tiny network that does what is written into a file with its process id: raise, hang, and so on."""
@@ -123,6 +123,7 @@ class Stage:
     cluster: Any
     base: Path
     mounted: bool
+    cage: Path | None
     random: random.Random
     folder: Path = field(init=False)
     driver: subprocess.Popen[bytes] | None = None
@@ -312,9 +313,8 @@ def find_no_memory(stage: Stage) -> Seen:
 def grow(stage: Stage) -> Seen:
     """A worker that the kernel kills because it outgrew its memory."""
     _, worker = stage.victim()
-    cage = _cage(stage.base.name, MEMORY)
-    assert cage is not None
-    (cage / "cgroup.procs").write_text(str(worker))
+    assert stage.cage is not None
+    (stage.cage / "cgroup.procs").write_text(str(worker))
     order = stage.base / "orders" / str(worker)
     order.with_suffix(".new").write_text("grow")
     order.with_suffix(".new").rename(order)
@@ -435,14 +435,14 @@ FEWER_SLOTS: Final = {"allocation refused", "killed by the kernel for memory"}
 NEED_CAGE: Final = {"killed by the kernel for memory"}
 
 
-def _cage(name: str, more: int) -> Path | None:
-    """A control group with room for `more` bytes, None where none can be made."""
+def small_cage(name: str) -> Path | None:
+    """A control group with room for `MEMORY` bytes, None where none can be made."""
     for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
         cage = Path(root) / f"{name}-cage"
         try:
             cage.mkdir(exist_ok=True)
             if (cage / limit).exists():
-                (cage / limit).write_text(str(more))
+                (cage / limit).write_text(str(MEMORY))
                 return cage
             cage.rmdir()
         except OSError:
@@ -600,33 +600,35 @@ def a_stage(seed: int) -> Iterator[Stage]:
     """A cluster of two nodes, a small disk of its own where that can be mounted, and room for all files."""
     from ray.cluster_utils import Cluster
 
-    base = Path(tempfile.mkdtemp(prefix="archstudy-faults-"))
-    (base / "disk").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(base / "disk")]
-    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    stage = Stage(cluster, base, mounted, random.Random(seed))
-    try:
+    with ExitStack() as cleanup:
+        base = Path(tempfile.mkdtemp(prefix="archstudy-faults-"))
+        cleanup.callback(shutil.rmtree, base, ignore_errors=True)
+        disk = base / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(disk)]
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        if mounted:
+            cleanup.callback(subprocess.run, ["umount", "-l", str(disk)], check=False)
+        cage = small_cage(base.name)
+        if cage is not None:
+            cleanup.callback(cage.rmdir)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        cleanup.callback(cluster.shutdown)
         for cpus in (2, 1):
             cluster.add_node(num_cpus=cpus)
-        yield stage
-    finally:
-        if stage.driver is not None:
-            stage.kill_driver()
-        cluster.shutdown()
-        if mounted:
-            subprocess.run(["umount", "-l", str(base / "disk")], check=False)
-        shutil.rmtree(base, ignore_errors=True)
-        cage = _cage(base.name, MEMORY)
-        if cage is not None:
-            cage.rmdir()
+        stage = Stage(cluster, base, mounted, cage, random.Random(seed))
+        try:
+            yield stage
+        finally:
+            if stage.driver is not None:
+                stage.kill_driver()
 
 
 def campaign(steps: list[list[str]], seed: int) -> Judge:
     """Let faults strike a study, have it finish, and judge its log. The faults of a step follow on one another."""
     with a_stage(seed) as stage:
         left_out = set() if stage.mounted else NEED_MOUNT
-        if _cage(stage.base.name, MEMORY) is None:
+        if stage.cage is None:
             left_out = left_out | NEED_CAGE
         if left_out:
             print(f"Left out, for want of rights: {', '.join(sorted(left_out))}.")

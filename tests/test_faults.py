@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import MEMORY, RUNNING, STOPPED, STOPS, _cage, campaign
+from benchmarks.faults import MEMORY, RUNNING, STOPPED, STOPS, campaign, small_cage
 from study import faults
 
 # As Ray 2.60 says it.
@@ -55,7 +55,7 @@ def test_a_full_or_locked_disk_is_no_fault_of_a_trial_and_a_missing_file_is() ->
 
 
 def test_the_kernels_count_rises_with_a_process_that_it_kills_for_memory(tmp_path: Path) -> None:
-    cage = _cage(tmp_path.name, MEMORY)
+    cage = small_cage(tmp_path.name)
     if cage is None:
         pytest.skip("no right to limit the memory of a process")
     before = faults.kernel_kills()
