@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+TEST: Final = "test-split"  # key of the job that opens the test split
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class OpenTest:
     @property
     def key(self) -> str:
         """Name under which it is shown while it runs."""
-        return "test-split"
+        return TEST
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ FLAGS = [
         "--resume",
         "--seed",
     ),
-    *("--cpus-per-trial", "--gpus-per-trial", "--epoch-budget", "--gpu-budget", "--time-budget"),
+    *("--cpus-per-trial", "--gpus-per-trial", "--epoch-budget", "--gpu-budget", "--time-budget", "--epoch-limit"),
     *("--final-configs", "--final-seeds", "--address", "--fp32", "--warm-start", "--plan", "--no-report"),
 ]
 
