@@ -3,10 +3,12 @@
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,13 +19,17 @@ from analysis.events import read_events
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, split
-from study import packing
+from study import packing, reach
 from study import plan as planning
 from study.job import Probe
 from study.log import Log
+from study.mirrors import Reflection
+from study.mirrors import kinds as mirrors
 from study.plan import Plan, PlanError
+from study.shipping import Code, pack
 from study.space import Space
 from study.spaces import SPACES, find
+from study.storage import Storage
 
 if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag need not cost
     from study.engine import Engine
@@ -43,6 +49,7 @@ class Study:
     data: SearchData
     content: planning.Json | None = None
     packed_anew: bool = False
+    storage: Storage | None = None
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,14 @@ def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> O
     """Run a new study. Raises `PlanError` before anything starts if the plan cannot work."""
     plan.check(SPACES, DATASETS)
     console = console or Console()
-    return _conduct(_prepare(plan, console), report, console)
+    return _conduct(_prepare(plan, console, None), report, console)
 
 
 def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
     """Go on with the study in `folder`. `changes` are fields of `Plan` that do not alter what is compared.
 
     They are trials (per space, not fewer than before), data_dir (moved images), time_budget, cpus_per_trial,
-    gpus_per_trial, address, command.
+    gpus_per_trial, resources, address, storage, optuna_storage, tensorboard, mlflow, command.
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
     if folder.name in ("", ".."):  # "." has no name of its own
@@ -78,14 +85,13 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
     console = console or Console()
-    study = _prepare(plan, console)
+    study = _prepare(plan, console, content)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
-    study.content = content
     study.packed_anew = not changes.keys().isdisjoint({"cpus_per_trial", "gpus_per_trial"})
     return _conduct(study, report, console)
 
 
-def _prepare(plan: Plan, console: Console) -> Study:
+def _prepare(plan: Plan, console: Console, content: planning.Json | None = None) -> Study:
     from study.progress import Loading
 
     try:
@@ -100,7 +106,9 @@ def _prepare(plan: Plan, console: Console) -> Study:
     planning.check_images(spaces, dataset)
     _check_own_networks(spaces, dataset)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
-    return Study(plan, by_name, dataset, data)
+    mirrors.check(plan, by_name, content["created"] if content else None)
+    storage = reach.check_storage(plan, new=content is None)
+    return Study(plan, by_name, dataset, data, content, storage=storage)
 
 
 def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:
@@ -121,23 +129,29 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
     from study import tune
     from study.progress import show_end, show_plan
 
-    with Interruption(console) as interruption:
+    with Interruption(console) as interruption, tempfile.TemporaryDirectory(prefix="archstudy-") as scratch:
         console.print("Starting Ray ...", highlight=False)
+        packages, code = _code(study, Path(scratch))
         try:
-            dashboard = tune.start(study.plan.address)
+            dashboard = tune.start(study.plan.address, packages)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise PlanError(_no_ray(study.plan.address, error)) from error
         interruption.install()
         try:
             nodes = tune.nodes()
+            if study.plan.address is not None:
+                reach.check_nodes(study.plan, study.storage, tune.ask_nodes)
             stored = _store(study)
-            probes, why = _place(study, stored[0], nodes, console)
-            engine = _open(study, nodes, probes)
+            probes, why = _place(study, stored[0], nodes, code, console)
+            engine, reflections = _open(study, nodes, probes, console)
             interruption.engine = engine
             show_plan(engine, study.dataset, study.data, dashboard, why, console)
-            _run(engine, stored, len(study.dataset.classes), console)
+            _run(engine, stored, len(study.dataset.classes), code, console)
         finally:
             tune.stop()
+    for reflection in reflections:
+        reflection.close()
+    _fetch_finals(study, engine, console)
     outcome = Outcome(study.plan.folder, engine.outcome)
     in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
     written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
@@ -153,7 +167,7 @@ def _no_ray(address: str | None, error: Exception) -> str:
 
 
 def _place(
-    study: Study, data: "Stored[SearchData]", nodes: Sequence[Mapping[str, float]], console: Console
+    study: Study, data: "Stored[SearchData]", nodes: Sequence[Mapping[str, float]], code: Code, console: Console
 ) -> tuple[Sequence[Probe], str]:
     """Settle how many trials share a GPU, by measuring where that was asked for; return what was found, and why."""
     from study import tune
@@ -165,7 +179,7 @@ def _place(
     console.print("Measuring a trial of each space on a GPU ...", highlight=False)
     jobs = packing.reference_jobs(plan, study.spaces)
     try:
-        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial)
+        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial, code)
     except RuntimeError as error:
         raise PlanError(
             f"--gpus-per-trial is auto, but the reference settings could not be measured on a GPU: {error}. Give a "
@@ -175,8 +189,10 @@ def _place(
     return probes, why
 
 
-def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe]) -> "Engine":
-    """Make the run folder, unless it is there, and open its log."""
+def _open(
+    study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe], console: Console
+) -> "tuple[Engine, list[Reflection]]":
+    """Make the run folder, unless it is there, and open its log and its mirrors."""
     from study.engine import Engine
 
     plan = study.plan
@@ -188,9 +204,39 @@ def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[P
         plan = replace(plan, trials=study.content["trials"])
     log = Log(plan.folder / "events.jsonl")
     engine = Engine(plan, study.spaces, log, time_budget=plan.time_budget)
+    created = planning.read_study(plan.folder)["created"]
+    makes = mirrors.makes(plan, study.spaces, study.storage, created)
+    say = partial(console.print, markup=False, soft_wrap=True)
+    reflections = [Reflection(name, make, log.replayed, say) for name, make in makes.items()]
+    engine.watchers += reflections
     slots = packing.packings(plan, nodes)
     engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)
-    return engine
+    return engine, reflections
+
+
+def _code(study: Study, scratch: Path) -> tuple[list[str], Code]:
+    """Return what a cluster needs of our code, and how its workers find it; nothing for this machine."""
+    if study.plan.address is None:
+        return [], Code()
+    return pack([space.file for space in study.spaces.values() if space.file is not None], scratch)
+
+
+def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:
+    """Bring what the report reads, and the weights, from the storage to the run folder."""
+    if study.storage is None:
+        return
+    finals = [run.key for run in engine.state.of_kind("final") if run.tested is not None]
+    names = [f"final/{key}/{name}" for key in finals for name in ("model.json", "model.safetensors", "predictions.npz")]
+    try:
+        for name in names:
+            if not (study.plan.folder / name).exists():
+                study.storage.get(name, study.plan.folder / name)
+        if finals:
+            study.storage.get("final/test_images.npz", study.plan.folder / "final" / "test_images.npz")
+    except OSError as error:
+        console.print(
+            f"Final runs could not be fetched from {study.storage.uri}: {error}", markup=False, soft_wrap=True
+        )
 
 
 def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
@@ -211,13 +257,19 @@ def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
     return data, test
 
 
-def _run(engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Images]]", classes: int, console: Console) -> None:
+def _run(
+    engine: "Engine",
+    stored: "tuple[Stored[SearchData], Stored[Images]]",
+    classes: int,
+    code: Code,
+    console: Console,
+) -> None:
     from study import tune
     from study.progress import Progress
 
     try:
         with Progress(engine, console):
-            tune.execute(engine, *stored, classes)
+            tune.execute(engine, *stored, classes, code)
     except BaseException:
         engine.stop("failed")
         with suppress(OSError):  # a full disk has been said already

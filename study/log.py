@@ -6,9 +6,12 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from analysis.events import EVENTS, Event, read_events
+from study.secrets import masked
+
+WORDS: Final = ("command", "error", "reason")  # fields that hold what others said, and so perhaps a password
 
 
 class LockedError(ValueError):
@@ -57,6 +60,14 @@ class Log:
 
 
 def _plain(event: Event) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in event.items()
-    }
+    return {key: _masked(value) if key in WORDS else _finite(value) for key, value in event.items()}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _masked(words: Any) -> Any:
+    if isinstance(words, list):
+        return [masked(word) for word in words]
+    return masked(words) if isinstance(words, str) else words

@@ -77,6 +77,10 @@ class Progress:
         elif event["event"] == "packing_changed" and event["together"] is not None:
             sharing = self._engine.packing.sharing
             self._console.print(f"From now on {sharing}; the trial goes on from its checkpoint.", soft_wrap=True)
+        elif event["event"] == "slots_changed":
+            nodes = f"{event['nodes']} {'node' if event['nodes'] == 1 else 'nodes'}"
+            waiting = "" if event["slots"] else ": waiting for one with room for a trial"
+            self._console.print(f"Now {_count(event['slots'], 'slot')} on {nodes}{waiting}.", soft_wrap=True)
         due = LIVE_SECONDS if self._live is not None else PLAIN_SECONDS
         if time.monotonic() - self._shown >= due:
             self._show()
@@ -220,6 +224,7 @@ def _slots(engine: Engine, why: str) -> str:
     """How many slots, of what, and why."""
     packing = engine.packing
     gpus = f" and {packing.gpus:g} GPU" if packing.gpus else ""
+    gpus += "".join(f" and {amount:g} {name}" for name, amount in packing.resources.items())
     if engine.state.together is not None:
         why = "fewer since memory ran out; --cpus-per-trial and --gpus-per-trial choose anew"
     reason = f"; {packing.sharing}: {why}" if why else ""

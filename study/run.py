@@ -16,7 +16,9 @@ from study.plan import Plan, PlanError, command_line
 from study.spaces import SPACES
 
 DEFAULT: Final = Plan(spaces=())
-AT_RESUME: Final = ("data_dir", "trials", "time_budget", "cpus_per_trial", "gpus_per_trial", "address")
+MIRRORS: Final = ("optuna_storage", "tensorboard", "mlflow")
+PLACES: Final = ("cpus_per_trial", "gpus_per_trial", "resources", "address", "storage")
+AT_RESUME: Final = ("data_dir", "trials", "time_budget", *PLACES, *MIRRORS)
 EXIT_CODES: Final = {"finished": 0, "time budget": 0, "failed": 1, "interrupted": 130}
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -39,7 +41,8 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--max-epochs", int, "N", f"epochs of a trial at full length (default {DEFAULT.max_epochs})"
     yield "--name", str, "NAME", "name of the run folder (default: the spaces and the data set)"
     yield "--runs", Path, "DIR", f"folder of run folders (default {DEFAULT.runs})"
-    yield "--resume", Path, "RUN_DIR", "go on with this study; --trials may be larger than before"
+    again = "go on with this study; --trials may be larger than before. Files of spaces that it names are run"
+    yield "--resume", Path, "RUN_DIR", again
     yield "--seed", int, "N", f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})"
     yield "--cpus-per-trial", int, "N", f"CPU cores of a slot (default {DEFAULT.cpus_per_trial})"
     gpus = (
@@ -51,6 +54,10 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
     yield "--address", str, "ADDRESS", "Ray cluster to join, such as auto or HOST:6379 (default: Ray on this machine)"
+    where = "folder for checkpoints and models where nodes share none, such as s3://BUCKET/FOLDER (docs/cluster.md)"
+    yield "--storage", str, "URI", where
+    yield "--optuna-storage", str, "URL", "mirror the search live for optuna-dashboard, such as sqlite:///FILE"
+    yield "--mlflow", str, "URL", "mirror the study live into MLflow, such as http://HOST:5000 or sqlite:///FILE"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,10 +67,14 @@ def parser() -> argparse.ArgumentParser:
         description="Compare CNN architectures: tune each with the same budget, retrain the winners, report.",
         epilog="Example: python -m study.run --space resnet plain --trials 40 --max-epochs 27 --dataset cifar10",
     )
-    spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours (it is run)"
+    spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours: code, which is run"
     made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
     for flag, kind, metavar, text in _flags():
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
+    own = "what else of a cluster a slot takes, by the names it was started with, such as big_disk=1"
+    made.add_argument("--resources", nargs="+", type=_resource, metavar="NAME=X", help=own)
+    files = "mirror the study live into TensorBoard files, in the run folder's tensorboard/"
+    made.add_argument("--tensorboard", action="store_true", default=None, help=files)
     exact = "compute in fp32; by default bf16 where the hardware has it and images are 16x16 or more"
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
     later = "leave the report out; python -m analysis.report RUN_DIR writes it later"
@@ -76,6 +87,14 @@ def _gpus(text: str) -> float | str:
         return "auto" if text == "auto" else float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of GPUs, such as 0.25, nor auto") from error
+
+
+def _resource(text: str) -> tuple[str, float]:
+    name, _, amount = text.partition("=")
+    try:
+        return name, float(amount)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no resource; give its name and amount: {name}=1") from error
 
 
 def _seconds(text: str) -> float:
@@ -117,6 +136,8 @@ def _start(asked: dict[str, Any]) -> Outcome:
     given = {name: value for name, value in asked.items() if value is not None}
     if "space" in given:
         given["spaces"] = tuple(given.pop("space"))
+    if "resources" in given:
+        given["resources"] = dict(given["resources"])
     if folder is None:
         return run(Plan(**{"spaces": (), **given}, command=command_line()), report=report)
     fixed = [f"--{name}".replace("spaces", "space").replace("_", "-") for name in given if name not in AT_RESUME]

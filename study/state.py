@@ -117,6 +117,9 @@ class State:
     def _packing(self, event: Event) -> None:
         self.together = event["together"]
 
+    def _slots_changed(self, _event: Event) -> None:
+        """How many slots there are is the cluster's to say, at a resume too."""
+
     def _measured(self, _event: Event) -> None:
         """What was measured has become the plan's resources."""
 
@@ -143,6 +146,7 @@ _TAKE_IN: Final[dict[str, Callable[[State, Event], None]]] = {
     "study_opened": State._opened,
     "packing_measured": State._measured,
     "packing_changed": State._packing,
+    "slots_changed": State._slots_changed,
     "suggested": State._suggested,
     "started": State._started,
     "epoch": State._epoch,

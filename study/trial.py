@@ -10,6 +10,7 @@ import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from study.faults import ran_out
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
 from study.precision import forward, precision
+from study.secrets import masked
+from study.storage import Files
 
 Row = dict[str, Any]
 
@@ -71,11 +74,19 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
     except Diverged as divergence:
         yield {"event": "ended", "state": "diverged", "error": str(divergence)}
     except Exception as error:
-        with (job.folder / "trial.log").open("a") as file:
-            traceback.print_exc(file=file)
+        _keep_traceback(job)
         # The engine knows whether others took the memory, and so what becomes of the trial.
         state = "out_of_memory" if ran_out(error) else "failed"
         yield {"event": "ended", "state": state, "error": _one_line(error)}
+
+
+def _keep_traceback(job: Job) -> None:
+    """Append the error at hand to trial.log."""
+    files = Files(job.folder, job.storage)
+    files.fetch("trial.log")
+    with (files.folder / "trial.log").open("a") as file:
+        file.write(masked(traceback.format_exc()))
+    files.keep("trial.log")
 
 
 def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:
@@ -117,6 +128,8 @@ class Trial:
             raise ValueError(f"Nothing uses the hyperparameters {', '.join(config.unread)} of {job.key}.")
         self.epoch = 0
         self.rows: list[Row] = []
+        self._files = Files(job.folder, job.storage)
+        self._files.fetch("last.pt")
         if self.checkpoint.exists():
             self._restore()
         self.from_epoch = self.epoch
@@ -126,7 +139,12 @@ class Trial:
     @property
     def checkpoint(self) -> Path:
         """Where this trial keeps what it needs to go on."""
-        return self.job.folder / "last.pt"
+        return self._files.folder / "last.pt"
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have been made for to be gone on from."""
+        return {"seed": self.job.seed, "max_epochs": self.job.max_epochs, "config": dict(self.job.config)}
 
     @property
     def done(self) -> bool:
@@ -187,6 +205,7 @@ class Trial:
         """Write the checkpoint: to a temporary name first, so that a kill leaves the old one whole."""
         start = time.perf_counter()
         state = {
+            "made_for": self._identity,
             "epoch": self.epoch,
             "rows": self.rows,
             "model": self.model.state_dict(),
@@ -199,11 +218,15 @@ class Trial:
         temporary = self.checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
         temporary.rename(self.checkpoint)
+        with suppress(OSError):  # a storage that does not answer costs no trial: the next checkpoint asks it again
+            self._files.keep("last.pt")
         self._last_saved = time.perf_counter()
         self._seconds_to_save = self._last_saved - start
 
     def _restore(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+        if state["made_for"] != self._identity:  # left by a study whose log lost its end, which suggested otherwise
+            return
         self.epoch = state["epoch"]
         self.rows = state["rows"]
         self.model.load_state_dict(state["model"])
@@ -216,11 +239,13 @@ class Trial:
 
     def keep_model(self) -> None:
         """Write the weights as model.safetensors and the arguments of `models.build` as model.json."""
-        temporary = self.job.folder / "model.tmp"
+        folder = self._files.folder
+        temporary = folder / "model.tmp"
         save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, temporary)
         arguments = network_arguments(self.job, self.job.config, self._data)
-        (self.job.folder / "model.json").write_text(json.dumps(arguments, indent=1))
-        temporary.rename(self.job.folder / "model.safetensors")
+        (folder / "model.json").write_text(json.dumps(arguments, indent=1))
+        temporary.rename(folder / "model.safetensors")
+        self._files.keep("model.json", "model.safetensors")
 
 
 def augmentation(config: Config, data: TrialData) -> Augmentation:
