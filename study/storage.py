@@ -6,7 +6,9 @@ Ray's own storage finds file systems in the same way. Without `--storage` all of
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -103,8 +105,10 @@ class Files:
 
     def __init__(self, folder: Path, storage: Storage | None) -> None:
         self._storage = storage
-        self._scratch = None if storage is None else tempfile.TemporaryDirectory(prefix="archstudy-")
-        self.folder = folder if self._scratch is None else Path(self._scratch.name)
+        self.folder = folder
+        if storage is not None:
+            self.folder = Path(tempfile.mkdtemp(prefix="archstudy-"))
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     def fetch(self, *names: str) -> None:
         """Bring files here, if they are not; those that the storage lacks stay missing."""

@@ -54,7 +54,6 @@ class OptunaStorage:
     def _open(self, name: str, space: str, created: str) -> None:
         study = optuna.create_study(storage=self._storage, study_name=name, direction="maximize", load_if_exists=True)
         study.set_user_attr(OWNER, created)
-        study.set_metric_names(["validation score"])
         self._studies[space] = study._study_id
         for trial in study.get_trials(deepcopy=False):
             self._trials[trial.user_attrs.get("trial", "")] = trial

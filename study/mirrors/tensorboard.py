@@ -31,6 +31,7 @@ class TensorBoard:
         self._writers: dict[str, SummaryWriter] = {}
         self._brought: dict[str, int] = {}  # the last epoch that was brought, by run
         self._emptied = False
+        self._files = 0
 
     def bring(self, run: Shown) -> None:
         """Add the epochs that are new, and at its end what the run came to."""
@@ -49,7 +50,7 @@ class TensorBoard:
 
     def _end(self, run: Shown) -> None:
         writer = self._writer(run.key)
-        if run.epochs and run.tested is None:
+        if run.epochs:
             for summary in _hyperparameters(run):
                 writer.file_writer.add_summary(summary)
         writer.close()
@@ -60,7 +61,9 @@ class TensorBoard:
             shutil.rmtree(self._folder)
         self._emptied = True
         if key not in self._writers:
-            self._writers[key] = SummaryWriter(str(self._folder / key), write_to_disk=True)
+            # A run that goes on, as after its test, gets a further file: by itself it would have the first one's name.
+            self._files += 1
+            self._writers[key] = SummaryWriter(str(self._folder / key), filename_suffix=f".{self._files}")
         return self._writers[key]
 
     def flush(self) -> None:
