@@ -6,6 +6,7 @@ take the names from here; `docs/tables.md` explains them to people and a test co
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +43,9 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_closed": ("reason",),
 }
 
+BIRTHS: Final = {"suggested": ("trial", "space"), "final_started": ("final", "trial", "seed")}  # what names folders
+NAME: Final = re.compile(r"\w[\w-]*")
+
 STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
 ORIGINS: Final = ("reference", "random", "tpe", "warm")
 
@@ -76,4 +80,7 @@ def _parse(path: Path, number: int, line: bytes) -> Event:
         ) from error
     if missing:
         raise BrokenLogError(f"{path}:{number}: the event {name!r} lacks {', '.join(missing)}.")
+    for field in BIRTHS.get(name, ()):
+        if NAME.fullmatch(str(event[field])) is None:  # such as ../../home: not from a study
+            raise BrokenLogError(f"{path}:{number}: {field} {event[field]!r} has other characters than a name's.")
     return dict(event)

@@ -186,13 +186,15 @@ class Engine:
         finals = self.state.of_kind("final")
         if self._testing or any(run.state == "running" for run in finals):
             return "wait"
-        untested = tuple(run.key for run in finals if run.state == "finished" and run.tested is None)
+        waiting = [run for run in finals if run.state == "finished" and run.tested is None]
+        untested = tuple(run.key for run in waiting)
         self._testing = bool(untested)
         if not untested:
             return "done"
         tested = tuple(run.key for run in finals if run.tested is not None)
         folder = self.plan.folder.absolute() / "final"
-        return OpenTest(untested, folder, self.plan.fp32, self._storage("final"), tested)
+        networks = tuple(self._spaces[run.space].network for run in waiting)
+        return OpenTest(untested, networks, folder, self.plan.fp32, self._storage("final"), tested)
 
     def _choose(self, space: str) -> None:
         """Note the winners of a space, unless the log has the same ones."""

@@ -34,10 +34,11 @@ class Job:
 class OpenTest:
     """Open the test split for these final runs, once. `folder`, or `storage`, holds a folder for each of them.
 
-    `tested` are the final runs for which it was opened before.
+    `networks` are theirs, by name, in their order; `tested` the final runs for which it was opened before.
     """
 
     finals: tuple[str, ...]
+    networks: tuple[str, ...]
     folder: Path
     fp32: bool
     storage: Storage | None = None

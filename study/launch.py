@@ -82,6 +82,7 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     so_far = [event["trials"] for event in events if event["event"] == "study_opened"] or [content["trials"]]
     plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
     plan.check_spaces(SPACES)
+    plan.check_own_files()
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
     console = console or Console()

@@ -110,6 +110,15 @@ class Plan:
             if self.spaces.count(space) > 1:
                 raise PlanError(f"Space {space!r} is given twice; each can take part once. Leave one out.")
 
+    def check_own_files(self) -> None:
+        """Raise `PlanError` if study.json names a space file of its own folder, whose code came with the folder."""
+        for space in self.spaces:
+            if space.endswith(".py") and Path(space).resolve().is_relative_to(self.folder.resolve()):
+                raise PlanError(
+                    f"study.json names the space file {space}, which lies in the run folder: no study puts code there. "
+                    f"If you trust it, move it elsewhere, and change its path in study.json."
+                )
+
     def _check_dataset(self, datasets: Collection[str]) -> None:
         if self.dataset == "pairs":
             raise PlanError(

@@ -16,6 +16,7 @@ from analysis.events import Event
 from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
+from study.secrets import masked
 from study.state import Run
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
@@ -242,7 +243,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     if engine.outcome == "failed":
         none = f"every trial of {', '.join(engine.failed_spaces)} failed; trial.log in their folders says why"
         why = engine.repeated_failure or (none if engine.failed_spaces else "no final run reached the test split")
-        console.print(f"The study failed: {why}", markup=False, soft_wrap=True)
+        console.print(f"The study failed: {masked(why)}", markup=False, soft_wrap=True)
     judged = judge(tables)
     _show_columns([{name: text for name, (text, _) in row.items()} for row in overview(tables, judged)], console)
     rows = {"Verdict": headline(tables, judged)}

@@ -6,25 +6,20 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 SECRET: Final = re.compile(r"secret|password|passwd|token|credential|signature|(access|account|api|private)_?key", re.I)
+PASSWORD: Final = re.compile(r"^(\w[\w+.-]*://[^/@:?#]*):(?!\d+(?:/|$))[^?#]*@")  # after a name; not a port
 LEAST: Final = 8  # characters of a value that is hidden wherever it stands: "test" may be a password, and a word
 HIDDEN: Final = "***"
 
 
 def masked_url(url: str) -> str:
     """Return `url` with its password, and what its query says of keys, replaced by `HIDDEN`."""
-    try:
-        parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return url
-    netloc = re.sub(r"^([^/@]*?):[^@]+@", rf"\1:{HIDDEN}@", parts.netloc)
-    kept = [(name, HIDDEN if value and _secret(name) else value) for name, value in query]
-    if netloc == parts.netloc and kept == query:
-        return url
-    return urlunsplit(parts._replace(netloc=netloc, query="&".join(f"{name}={value}" for name, value in kept)))
+    place, mark, query = PASSWORD.sub(rf"\1:{HIDDEN}@", url).partition("?")
+    words = (word.partition("=") for word in query.split("&"))
+    return f"{place}{mark}" + "&".join(
+        f"{name}{equals}{HIDDEN if value and _secret(name) else value}" for name, equals, value in words
+    )
 
 
 def masked(text: str) -> str:

@@ -125,8 +125,8 @@ class Driver:
 class Elastic:
     """Looks now and then which nodes there are, and has the engine go on with the slots that they make."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
         self._nodes = nodes()
         self._looked = time.monotonic()
 
@@ -139,7 +139,8 @@ class Elastic:
         found, self._looked = nodes(), time.monotonic()
         if found != self._nodes:
             self._nodes = found
-            self._engine.resize(packings(self._engine.plan, found), len(found))
+            engine = self._driver.engine
+            engine.resize(packings(engine.plan, found), len(found))
 
 
 class Jobs(Searcher):  # type: ignore[misc]
@@ -148,7 +149,7 @@ class Jobs(Searcher):  # type: ignore[misc]
     def __init__(self, driver: Driver, test_images: int, test_sha256: str) -> None:
         super().__init__(metric="facts", mode="max")
         self._driver = driver
-        self._elastic = Elastic(driver.engine)
+        self._elastic = Elastic(driver)
         self._test = (test_images, test_sha256)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -311,11 +312,15 @@ def nodes() -> list[Mapping[str, float]]:
 
 def ask_nodes(question: Callable[[], str | None]) -> dict[str, str]:
     """Ask each node where trials could run, and return what is wrong, by the name of the node."""
+
+    def answer() -> str | None:
+        return question()
+
     there = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     asked = {}
     for node in there:
         only_there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=only_there)(question)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=only_there)(answer)
         asked[task.remote()] = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})"
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
     problems: dict[str, str] = {asked[task]: f"no answer within {ANSWER_SECONDS:g} s" for task in silent}

@@ -226,6 +226,9 @@ SPACE = replace(SPACES["mlp"], name="own", network="own")
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # Ray's
 def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, bucket: str, tmp_path: Path) -> None:
     """Own files shipped, checkpoints in S3, a custom resource, one node that joins and one that leaves."""
     home = tmp_path / "home"

@@ -272,10 +272,12 @@ def test_the_mean_loss_is_over_every_image_and_the_score_is_accuracy(trial_data:
 def test_a_final_run_keeps_a_model_that_gives_the_same_answers(tmp_path: Path, trial_data: TrialData) -> None:
     asked = replace(job(tmp_path / "t-seed1", max_epochs=2), kind="final")
     events = list(train(asked, trial_data, CPU))
-    network = test_split.load_network(asked.folder, CPU)
+    network = test_split.load_network(asked.folder, asked.network, CPU)
     assert evaluate(network, trial_data.validation, torch.float32)[1] == events[-1]["val_score"]
     assert json.loads((asked.folder / "model.json").read_text())["width"] == 8
-    [tested] = test_split.examine(OpenTest(("t-seed1",), tmp_path, fp32=False), trial_data.validation, CPU)
+    [tested] = test_split.examine(
+        OpenTest(("t-seed1",), (asked.network,), tmp_path, fp32=False), trial_data.validation, CPU
+    )
     assert tested["test_score"] == pytest.approx(events[-1]["val_score"])
     assert tested["test_loss"] == pytest.approx(events[-1]["val_loss"], rel=1e-4)
     assert tested["images"] == 64
