@@ -213,12 +213,14 @@ class Study:
 
 
 OWN_SPACE = """
+import time
 from dataclasses import replace
 from torch import nn
 import helper
 from study.spaces import SPACES
 
 def own(*, in_channels, num_classes, image_size, **layers):
+    time.sleep(2)  # so that the study lasts until a worker on another node has started
     return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size[0] * image_size[1], num_classes))
 
 SPACE = replace(SPACES["mlp"], name="own", network="own")
@@ -238,7 +240,7 @@ def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, b
     stays = nodes.join(num_cpus=1, resources={"fast": 1})
     flags = ["--address", nodes.address, "--storage", bucket, "--runs", str(tmp_path), "--name", "s", *SMALL]
     study = Study(
-        tmp_path / "s", "--space", str(home / "own_space.py"), "--trials", "8", "--resources", "fast=1", *flags
+        tmp_path / "s", "--space", str(home / "own_space.py"), "--trials", "20", "--resources", "fast=1", *flags
     )
     study.wait_for(lambda events: any(event["event"] == "epoch" for event in events))
     shutil.rmtree(home)  # workers have copies
@@ -256,7 +258,7 @@ def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, b
     assert told[1:] in ([1], [])  # the study may end before Ray has noticed
     tables = analysis.read(study.folder)
     assert tables.trials["state"].isin(["finished", "stopped", "diverged"]).all()
-    assert len(tables.trials) == 8
+    assert len(tables.trials) == 20
     assert tables.final["test_score"].notna().all()
     assert {path.name for path in (study.folder / "final").glob("*/*")} == {
         "model.json", "model.safetensors", "predictions.npz",
