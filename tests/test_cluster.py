@@ -2,22 +2,28 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 import analysis
 from analysis.events import Event, read_events
 from study import reach, shipping
 from study.plan import Plan, PlanError
+from study.run import parser
 from study.storage import Files, Storage
-from tests.test_engine import Engine, make, slots
+from tests.test_engine import make, slots
 
 SMALL = ["--max-epochs", "4", "--final-seeds", "1", "--no-report"]
 
@@ -49,7 +55,7 @@ def bucket() -> Iterator[str]:
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A storage of each kind: where files appear whole by themselves, and where they have to be renamed."""
     uri = request.getfixturevalue("bucket") if request.param == "s3" else f"file://{tmp_path}/kept"
-    return Storage(uri) / request.node.name.partition("[")[0]
+    return Storage(uri) / str(request.node.name.partition("[")[0])
 
 
 def test_a_storage_gives_back_what_it_was_given(storage: Storage, tmp_path: Path) -> None:
@@ -145,7 +151,7 @@ def test_own_files_are_packed_with_what_they_import_and_nothing_else(tmp_path: P
 
 
 def test_slots_follow_the_nodes_and_both_are_in_the_log(tmp_path: Path) -> None:
-    engine: Engine = make(tmp_path)
+    engine = make(tmp_path)
     first = [engine.next_job(), engine.next_job()]
     assert engine.next_job() == "wait"
     engine.resize(slots(3), 2)
@@ -157,6 +163,31 @@ def test_slots_follow_the_nodes_and_both_are_in_the_log(tmp_path: Path) -> None:
     engine.close()
     told = [(event["nodes"], event["slots"]) for event in events if event["event"] == "slots_changed"]
     assert told == [(2, 3), (1, 1)]
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
+
+
+def test_every_command_of_the_page_has_flags_that_exist() -> None:
+    joined = re.sub(r"\\\n\s*|\n    --", lambda found: " --" if "--" in found[0] else " ", PAGE)
+    commands = re.findall(r"python -m study\.run ((?:--|[$])[^`'#&\n]*)", joined)
+    assert len(commands) >= 6
+    for command in commands:
+        asked = parser().parse_args(command.replace("$what", "").split())
+        assert asked.address in (None, "auto")
+
+
+def test_the_manifests_have_the_form_that_their_readers_want() -> None:
+    job, cloud = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+    found = find_spec("ray")
+    assert found is not None
+    assert found.origin is not None
+    jsonschema.validate(cloud, json.loads((Path(found.origin).parent / "autoscaler" / "ray-schema.json").read_text()))
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == version("ray")
+    assert cluster["authOptions"] == {"mode": "token"}
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    assert len({group["template"]["spec"]["containers"][0]["image"] for group in groups}) == 1
 
 
 # With Ray
@@ -244,9 +275,6 @@ def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, b
     )
     study.wait_for(lambda events: any(event["event"] == "epoch" for event in events))
     shutil.rmtree(home)  # workers have copies
-    (tmp_path / "home").mkdir()
-    (home / "own_space.py").write_text(OWN_SPACE)
-    (home / "helper.py").write_text("")
     joined = nodes.join(num_cpus=1, resources={"fast": 1})
     study.wait_for(lambda events: len({event["worker"] for event in events if event["event"] == "started"}) == 2)
     nodes.leave(joined)

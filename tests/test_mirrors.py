@@ -29,8 +29,8 @@ Found = dict[str, tuple[dict[int, float], str]]
 
 
 def plan_of(folder: Path, field: str) -> Plan:
-    value = {"tensorboard": True}.get(field, f"sqlite:///{folder / 'mirror.db'}")
-    return replace(Plan(("resnet",), runs=folder, name="s"), **{field: value})
+    asked: dict[str, Any] = {field: True if field == "tensorboard" else f"sqlite:///{folder / 'mirror.db'}"}
+    return replace(Plan(("resnet",), runs=folder, name="s"), **asked)
 
 
 def in_optuna(folder: Path) -> Found:
@@ -194,8 +194,9 @@ def test_what_belongs_to_another_run_folder_is_refused_before_anything_starts(fi
     ],
 )
 def test_a_place_that_cannot_be_used_is_named(kind: str, value: str, message: str, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {kind: value}
     with pytest.raises(PlanError, match=message):
-        kinds.check(replace(plan_of(tmp_path, kind), **{kind: value}), SPACE, None)
+        kinds.check(replace(plan_of(tmp_path, kind), **asked), SPACE, None)
 
 
 def test_a_package_that_is_not_here_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

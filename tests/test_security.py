@@ -292,6 +292,7 @@ def test_the_dashboard_asks_for_the_token(running: Running) -> None:
     [line] = [line for line in (running.folder.parent / "printed").read_text().splitlines() if "Dashboard" in line]
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{line.split()[1]}/api/jobs/", timeout=20)
+    caught.value.close()
     assert caught.value.code == 401
 
 
@@ -305,7 +306,7 @@ def test_no_secret_of_the_environment_is_in_the_run_folder_or_printed(running: R
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None or shutil.which("chromedriver") is None, reason="no Chromium here")
 def test_optuna_dashboard_shows_the_running_study_with_stopped_trials_as_pruned(running: Running) -> None:
-    """Its list of studies, then its table of trials, as a person sees them."""
+    """Its list of studies, then one's trials, as a person sees them."""
     from optuna_dashboard import wsgi
 
     class Quiet(WSGIRequestHandler):
@@ -318,7 +319,7 @@ def test_optuna_dashboard_shows_the_running_study_with_stopped_trials_as_pruned(
         wait = WebDriverWait(browser, 60)
         browser.get(f"http://127.0.0.1:{server.server_port}/dashboard")
         wait.until(lambda b: "s / resnet" in b.find_element(By.TAG_NAME, "body").text)
-        browser.get(f"http://127.0.0.1:{server.server_port}/dashboard/studies/1/trialTable")
+        browser.get(f"http://127.0.0.1:{server.server_port}/dashboard/studies/1/trials")
         wait.until(lambda b: "Pruned" in b.find_element(By.TAG_NAME, "body").text)
         text = browser.find_element(By.TAG_NAME, "body").text
     server.shutdown()
