@@ -11,7 +11,6 @@ from typing import Any
 
 import optuna
 import pytest
-from mlflow import MlflowClient
 
 from analysis.events import Event, read_events
 from study import mirrors
@@ -42,6 +41,7 @@ def in_optuna(folder: Path) -> Found:
 
 
 def in_mlflow(folder: Path) -> Found:
+    from mlflow import MlflowClient  # seconds
 
     client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mirror.db'}")
     experiment = client.get_experiment_by_name("s")
@@ -90,6 +90,7 @@ KINDS = [*FAST, pytest.param("mlflow", marks=pytest.mark.slow)]  # whose import 
 @pytest.fixture(scope="module")
 def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of MLflow's without anything in it, which takes seconds to make."""
+    from mlflow import MlflowClient
 
     file = tmp_path_factory.mktemp("mlflow") / "empty.db"
     MlflowClient(tracking_uri=f"sqlite:///{file}").get_experiment_by_name("s")
