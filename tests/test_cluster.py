@@ -208,6 +208,9 @@ class Nodes:
     def leave(self, node: Any) -> None:
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def alive(self) -> int:
+        return sum(node["Alive"] for node in self._cluster.global_state.node_table())
+
     def shutdown(self) -> None:
         self._cluster.shutdown()
 
@@ -244,18 +247,37 @@ class Study:
 
 
 OWN_SPACE = """
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from torch import nn
 import helper
 from study.spaces import SPACES
 
 def own(*, in_channels, num_classes, image_size, **layers):
-    time.sleep(2)  # so that the study lasts until a worker on another node has started
+    place = Path("PLACE")
+    (place / f"worker-{os.getpid()}").touch()
+    deadline = time.monotonic() + 120
+    while (place / "wait").exists() and len(list(place.glob("worker-*"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.2)  # the driver, which tries the network, and two workers
     return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size[0] * image_size[1], num_classes))
 
 SPACE = replace(SPACES["mlp"], name="own", network="own")
 """
+
+
+def _driver_lost(study: Study, kept: Storage, home: Path, flags: list[str]) -> Study:
+    """Kill the driver, lose its run folder, and go on from what the storage has."""
+    study.process.kill()
+    study.process.communicate()
+    shutil.rmtree(study.folder)
+    for name in ("study.json", "events.jsonl"):
+        assert kept.get(name, study.folder / name)
+    home.mkdir()
+    (home / "own_space.py").write_text(OWN_SPACE.replace("PLACE", str(home.parent)))
+    (home / "helper.py").write_text("")
+    return Study(study.folder, "--resume", str(study.folder), "--no-report", *flags[:2])
 
 
 @pytest.mark.slow
@@ -266,27 +288,27 @@ def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, b
     """Own files shipped, checkpoints in S3, a custom resource, one node that joins and one that leaves."""
     home = tmp_path / "home"
     home.mkdir()
-    (home / "own_space.py").write_text(OWN_SPACE)
+    (home / "own_space.py").write_text(OWN_SPACE.replace("PLACE", str(tmp_path)))
     (home / "helper.py").write_text("")
     stays = nodes.join(num_cpus=1, resources={"fast": 1})
     flags = ["--address", nodes.address, "--storage", bucket, "--runs", str(tmp_path), "--name", "s", *SMALL]
     study = Study(
-        tmp_path / "s", "--space", str(home / "own_space.py"), "--trials", "20", "--resources", "fast=1", *flags
+        tmp_path / "s", "--space", str(home / "own_space.py"), "--trials", "8", "--resources", "fast=1", *flags
     )
     study.wait_for(lambda events: any(event["event"] == "epoch" for event in events))
     shutil.rmtree(home)  # workers have copies
+    (tmp_path / "wait").touch()  # else trials this short would all be done before a further worker has started
     joined = nodes.join(num_cpus=1, resources={"fast": 1})
     study.wait_for(lambda events: len({event["worker"] for event in events if event["event"] == "started"}) == 2)
     nodes.leave(joined)
+    study.wait_for(lambda events: [e["slots"] for e in events if e["event"] == "slots_changed"] == [2, 1])
+    study = _driver_lost(study, Storage(bucket) / "s", home, flags)
     code, out = study.end()
     nodes.leave(stays)
     assert code == 0, out
-    told = [event["slots"] for event in study.events() if event["event"] == "slots_changed"]
-    assert told[:1] == [2]
-    assert told[1:] in ([1], [])  # the study may end before Ray has noticed
     tables = analysis.read(study.folder)
     assert tables.trials["state"].isin(["finished", "stopped", "diverged"]).all()
-    assert len(tables.trials) == 20
+    assert len(tables.trials) == 8
     assert tables.final["test_score"].notna().all()
     assert {path.name for path in (study.folder / "final").glob("*/*")} == {
         "model.json", "model.safetensors", "predictions.npz",
@@ -297,3 +319,38 @@ def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, b
     secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
     assert not any(secret in path.read_bytes() for path in study.folder.rglob("*") if path.is_file())
     assert json.loads((study.folder / "study.json").read_text())["storage"] == bucket
+
+
+def _can_hide_folders() -> bool:
+    return shutil.which("unshare") is not None and subprocess.run(["unshare", "-m", "true"]).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # Ray's
+@pytest.mark.skipif(not _can_hide_folders(), reason="nothing can be hidden from a process here")
+def test_a_node_that_does_not_see_the_run_folder_is_named_before_anything_starts(nodes: Nodes, tmp_path: Path) -> None:
+    """On one of two nodes another file system lies in the place of the shared folder."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    sees = nodes.join(num_cpus=1)
+    before = nodes.alive()
+    start = f"{sys.executable} -m ray.scripts.scripts start --address={nodes.address} --num-cpus=1 --block"
+    hidden = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none {shared} && exec {start}"]
+    blind = subprocess.Popen(hidden, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while nodes.alive() == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        flags = ["--address", nodes.address, "--runs", str(shared), "--name", "s", *SMALL]
+        code, out = Study(shared / "s", "--space", "resnet", *flags).end()
+    finally:
+        blind.terminate()
+        blind.wait(60)
+        nodes.leave(sees)
+    assert code == 2
+    assert f"--runs {shared} is not reached by 1 of the nodes (" in out
+    assert "it does not see that folder" in out
+    assert not list(shared.iterdir())

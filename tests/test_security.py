@@ -225,7 +225,18 @@ class Running:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("running")
     mirror = f"sqlite:///{folder / 'optuna.db'}"
-    flags = ["--space", "resnet", "--trials", "40", "--max-epochs", "4", "--no-report", "--optuna-storage", mirror]
+    flags = [
+        "--space",
+        "resnet",
+        "--trials",
+        "40",
+        "--max-epochs",
+        "4",
+        "--no-report",
+        "--optuna-storage",
+        mirror,
+        "--tensorboard",
+    ]
     command = [sys.executable, "-m", "study.run", *flags, "--runs", str(folder), "--name", "s"]
     environment = {**os.environ, "AWS_SECRET_ACCESS_KEY": SECRET, "PGPASSWORD": SECRET}
     with (folder / "printed").open("w") as printed:
@@ -299,7 +310,8 @@ def test_the_dashboard_asks_for_the_token(running: Running) -> None:
 @pytest.mark.slow
 def test_no_secret_of_the_environment_is_in_the_run_folder_or_printed(running: Running) -> None:
     files = [path for path in running.folder.parent.rglob("*") if path.is_file()]
-    assert len(files) >= 4
+    assert {"study.json", "events.jsonl", "optuna.db", "printed"} <= {path.name for path in files}
+    assert "resnet-0000" in {path.parent.name for path in files if path.parent.parent.name == "tensorboard"}
     assert not [path for path in files if SECRET.encode() in path.read_bytes()]
 
 
