@@ -164,7 +164,7 @@ def _no_ray(address: str | None, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if address is None:
         return f"Ray could not start on this machine: {reason}. Is memory or disk short, or another Ray in the way?"
-    return f"--address is {address}, but no Ray answers there: {reason}. Start it, or leave --address out."
+    return f"--address is {address}, but the study cannot join a Ray there: {reason}. Start it, or leave --address out."
 
 
 def _place(

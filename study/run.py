@@ -90,11 +90,10 @@ def _gpus(text: str) -> float | str:
 
 
 def _resource(text: str) -> tuple[str, float]:
-    name, _, amount = text.partition("=")
-    try:
-        return name, float(amount)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no resource; give its name and amount: {name}=1") from error
+    match = re.fullmatch(r"([^=]+)=(\d*\.?\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no resource; give its name and amount, such as big_disk=1")
+    return match[1], float(match[2])
 
 
 def _seconds(text: str) -> float:

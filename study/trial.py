@@ -81,12 +81,14 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
 
 
 def _keep_traceback(job: Job) -> None:
-    """Append the error at hand to trial.log."""
-    files = Files(job.folder, job.storage)
-    files.fetch("trial.log")
-    with (files.folder / "trial.log").open("a") as file:
-        file.write(masked(traceback.format_exc()))
-    files.keep("trial.log")
+    """Append the error at hand to trial.log, if that can be written: its line in the event log is what counts."""
+    text = masked(traceback.format_exc())
+    with suppress(OSError):
+        files = Files(job.folder, job.storage)
+        files.fetch("trial.log")
+        with (files.folder / "trial.log").open("a") as file:
+            file.write(text)
+        files.keep("trial.log")
 
 
 def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:

@@ -295,13 +295,17 @@ class Metrics:
 def start(address: str | None, packages: Collection[str] = ()) -> str | None:
     """Start Ray on this machine, or join the cluster at `address`. Return its dashboard, None where there is none.
 
-    `packages` are folders of Python packages that the cluster's workers are to import as they are here.
+    `packages` are folders of Python packages that the cluster's workers are to import as they are here. Raises
+    `ConnectionError`, `RuntimeError` or `ValueError` where there is no Ray, or it refuses: the token, or the packages.
     """
     # The dashboard is not asked for but let be: where it cannot start, the study goes on without.
     local = {"dashboard_host": "127.0.0.1"}
     joined = {"runtime_env": {"py_modules": list(packages)}}
     more = local if address is None else joined
-    context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **more)
+    try:
+        context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **more)
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(str(error)) from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 

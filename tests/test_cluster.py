@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,10 +21,15 @@ import yaml
 import analysis
 from analysis.events import Event, read_events
 from study import reach, shipping
+from study.job import OpenTest
 from study.plan import Plan, PlanError
 from study.run import parser
 from study.storage import Files, Storage
+from study.test_split import examine
+from study.trial import TrialData, train
+from tests.conftest import CPU
 from tests.test_engine import make, slots
+from tests.test_trial import job
 
 SMALL = ["--max-epochs", "4", "--final-seeds", "1", "--no-report"]
 
@@ -86,6 +92,38 @@ def test_files_of_a_job_travel_through_the_storage_and_leave_nothing_here(storag
     del here, there
     assert not any(folder.exists() for folder in folders)
     assert not (tmp_path / "unused").exists()
+
+
+def test_a_trial_goes_on_and_is_tested_on_other_machines(
+    storage: Storage, tmp_path: Path, trial_data: TrialData
+) -> None:
+    """Three folders that nobody shares; what they have in common is the storage."""
+    places = iter(tmp_path / name for name in ("a", "b"))
+    asked = [replace(job(place, max_epochs=2), kind="final", storage=storage / "t-seed1") for place in places]
+    begun = train(asked[0], trial_data, CPU)
+    assert [next(begun)["event"] for _ in range(2)] == ["started", "epoch"]
+    begun.close()
+    started, *_, last = train(asked[1], trial_data, CPU)
+    assert started["from_epoch"] == 1
+    assert not any(any(place.folder.iterdir()) for place in asked)
+    job_c = OpenTest(("t-seed1",), (asked[0].network,), tmp_path / "c", fp32=False, storage=storage)
+    [tested] = examine(job_c, trial_data.validation, CPU)
+    assert tested["test_score"] == pytest.approx(last["val_score"])
+    assert storage.names(".npz") == {"t-seed1/predictions.npz", "test_images.npz"}
+
+
+def test_a_storage_that_stops_answering_costs_no_trial_but_a_final_run(
+    tmp_path: Path, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError("no answer")
+
+    storage = Storage(f"file://{tmp_path}/kept")
+    monkeypatch.setattr(Storage, "put", fail)
+    asked = replace(job(tmp_path / "t", max_epochs=2), storage=storage)
+    assert [event["event"] for event in train(asked, trial_data, CPU)] == ["started", "epoch", "epoch"]
+    *_, ended = train(replace(asked, kind="final"), trial_data, CPU)
+    assert (ended["state"], ended["error"]) == ("failed", "OSError: no answer")
 
 
 def test_a_storage_that_does_not_work_is_refused(bucket: str, tmp_path: Path) -> None:

@@ -281,3 +281,12 @@ def test_a_final_run_keeps_a_model_that_gives_the_same_answers(tmp_path: Path, t
     assert tested["test_score"] == pytest.approx(events[-1]["val_score"])
     assert tested["test_loss"] == pytest.approx(events[-1]["val_loss"], rel=1e-4)
     assert tested["images"] == 64
+
+
+def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(tmp_path: Path, trial_data: TrialData) -> None:
+    """A log that lost its end may give a name, and so a folder, to another configuration."""
+    for changes, expected in (({}, 0), ({}, 1), ({"batch_size": 64}, 0)):
+        begun = train(job(tmp_path, max_epochs=3, **changes), trial_data, CPU)
+        assert next(begun)["from_epoch"] == expected
+        assert next(begun)["epoch"] == 1
+        begun.close()
