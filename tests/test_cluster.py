@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,7 @@ def test_a_trial_goes_on_and_is_tested_on_other_machines(
     """Three folders that nobody shares; what they have in common is the storage."""
     places = iter(tmp_path / name for name in ("a", "b"))
     asked = [replace(job(place, max_epochs=2), kind="final", storage=storage / "t-seed1") for place in places]
-    begun = train(asked[0], trial_data, CPU)
-    assert [next(begun)["event"] for _ in range(2)] == ["started", "epoch"]
-    begun.close()
+    assert [event["event"] for event in islice(train(asked[0], trial_data, CPU), 3)] == ["started", "epoch", "epoch"]
     started, *_, last = train(asked[1], trial_data, CPU)
     assert started["from_epoch"] == 1
     assert not any(any(place.folder.iterdir()) for place in asked)
