@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -285,8 +286,7 @@ def test_a_final_run_keeps_a_model_that_gives_the_same_answers(tmp_path: Path, t
 
 def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(tmp_path: Path, trial_data: TrialData) -> None:
     """A log that lost its end may give a name, and so a folder, to another configuration."""
-    for changes, expected in (({}, 0), ({}, 1), ({"batch_size": 64}, 0)):
-        begun = train(job(tmp_path, max_epochs=3, **changes), trial_data, CPU)
-        assert next(begun)["from_epoch"] == expected
-        assert next(begun)["epoch"] == 1
-        begun.close()
+    cases: list[tuple[dict[str, Any], int]] = [({}, 0), ({}, 1), ({"batch_size": 64}, 0)]
+    for changes, expected in cases:
+        started, first = islice(train(job(tmp_path, max_epochs=3, **changes), trial_data, CPU), 2)
+        assert (started["from_epoch"], first["epoch"]) == (expected, 1)
