@@ -4,6 +4,7 @@ tensorboardX writes them, which comes with Ray Tune.
 """
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +32,6 @@ class TensorBoard:
         self._writers: dict[str, SummaryWriter] = {}
         self._brought: dict[str, int] = {}  # the last epoch that was brought, by run
         self._emptied = False
-        self._files = 0
 
     def bring(self, run: Shown) -> None:
         """Add the epochs that are new, and at its end what the run came to."""
@@ -62,8 +62,7 @@ class TensorBoard:
         self._emptied = True
         if key not in self._writers:
             # A run that goes on, as after its test, gets a further file: by itself it would have the first one's name.
-            self._files += 1
-            self._writers[key] = SummaryWriter(str(self._folder / key), filename_suffix=f".{self._files}")
+            self._writers[key] = SummaryWriter(str(self._folder / key), filename_suffix=f".{time.time_ns()}")
         return self._writers[key]
 
     def flush(self) -> None:
