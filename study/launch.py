@@ -64,7 +64,9 @@ def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> O
     """Run a new study. Raises `PlanError` before anything starts if the plan cannot work."""
     plan.check(SPACES, DATASETS)
     console = console or Console()
-    return _conduct(_prepare(plan, console, None), report, console)
+    study = _prepare(plan, console, None)
+    mirrors.check(plan, study.spaces, None, mirrors.KINDS)
+    return _conduct(study, report, console)
 
 
 def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
@@ -88,6 +90,8 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     console = console or Console()
     study = _prepare(plan, console, content)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
+    # One that was asked for in an earlier session may fail, as it may while a study runs.
+    mirrors.check(plan, study.spaces, content["created"], [field for field in mirrors.KINDS if field in changes])
     study.packed_anew = not changes.keys().isdisjoint({"cpus_per_trial", "gpus_per_trial"})
     return _conduct(study, report, console)
 
@@ -107,7 +111,6 @@ def _prepare(plan: Plan, console: Console, content: planning.Json | None = None)
     planning.check_images(spaces, dataset)
     _check_own_networks(spaces, dataset)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
-    mirrors.check(plan, by_name, content["created"] if content else None)
     storage = reach.check_storage(plan, new=content is None)
     return Study(plan, by_name, dataset, data, content, storage=storage)
 

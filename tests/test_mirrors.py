@@ -178,13 +178,13 @@ def _check_optuna_study(folder: Path, events: list[Event]) -> None:
 @pytest.mark.parametrize("field", [KINDS[0], KINDS[-1]], indirect=True)
 def test_what_belongs_to_another_run_folder_is_refused_before_anything_starts(field: str, tmp_path: Path) -> None:
     plan = plan_of(tmp_path, field)
-    kinds.check(plan, SPACE, None)
+    kinds.check(plan, SPACE, None, kinds.KINDS)
     [make_mirror] = kinds.makes(plan, SPACE, None, CREATED).values()
     make_mirror().close()
-    kinds.check(plan, SPACE, CREATED)  # its own, at a resume
+    kinds.check(plan, SPACE, CREATED, kinds.KINDS)  # its own, at a resume
     for created in (None, "2020-01-01T00:00:00+00:00"):
         with pytest.raises(PlanError, match=f"--{field.replace('_', '-')} sqlite.* of another run folder. Mend that"):
-            kinds.check(plan, SPACE, created)
+            kinds.check(plan, SPACE, created, kinds.KINDS)
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_what_belongs_to_another_run_folder_is_refused_before_anything_starts(fi
 def test_a_place_that_cannot_be_used_is_named(kind: str, value: str, message: str, tmp_path: Path) -> None:
     asked: dict[str, Any] = {kind: value}
     with pytest.raises(PlanError, match=message):
-        kinds.check(replace(plan_of(tmp_path, kind), **asked), SPACE, None)
+        kinds.check(replace(plan_of(tmp_path, kind), **asked), SPACE, None, kinds.KINDS)
 
 
 def test_a_package_that_is_not_here_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     monkeypatch.delitem(sys.modules, "study.mirrors.mlflow", raising=False)
     with pytest.raises(PlanError, match=r"needs the package mlflow, .* pip install 'archstudy\[mlflow\]'"):
-        kinds.check(plan_of(tmp_path, "mlflow"), SPACE, None)
+        kinds.check(plan_of(tmp_path, "mlflow"), SPACE, None, kinds.KINDS)
 
 
 class Failing:
@@ -267,3 +267,21 @@ def test_a_mirror_that_hangs_holds_up_neither_the_study_nor_its_end(
     never.set()
     assert engine.outcome == "finished"
     assert ["not up to date" in text for text in words] == [True]
+
+
+@pytest.mark.parametrize("url", ["sqlite:////no/such/folder/x.db", "nonsense"])
+def test_a_mirror_that_cannot_be_opened_any_more_is_named_and_the_study_goes_on(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrors, "RETRIES", (0.0,))
+    plan, words = replace(plan_of(tmp_path, "optuna_storage"), optuna_storage=url), list[str]()
+    engine = make(tmp_path)
+    [(name, make_mirror)] = kinds.makes(plan, SPACE, None, CREATED).items()
+    reflection = Reflection(name, make_mirror, (), words.append)
+    engine.watchers.append(reflection)
+    finish(engine)
+    engine.close()
+    reflection.close()
+    assert engine.outcome == "finished"
+    [said] = words
+    assert said.startswith(f"--optuna-storage {url} failed (")

@@ -1,6 +1,6 @@
 """`KINDS`, the mirrors by the field of the plan that asks for them; tried before anything starts, opened later."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Final
 
@@ -40,13 +40,16 @@ KINDS: Final[dict[str, Callable[[Plan, Spaces, str | None], Mirror]]] = {
 }
 
 
-def check(plan: Plan, spaces: Spaces, created: str | None) -> None:
-    """Raise `PlanError` for a mirror that cannot be opened. `created` is None for a study that is yet to begin."""
-    for field, kind in KINDS.items():
+def check(plan: Plan, spaces: Spaces, created: str | None, fields: Collection[str]) -> None:
+    """Raise `PlanError` if a mirror, of those that `fields` name, is asked for and cannot be opened.
+
+    `created` is None for a study that is yet to begin.
+    """
+    for field in fields:
         if not getattr(plan, field):
             continue
         try:
-            kind(plan, spaces, created).close()
+            KINDS[field](plan, spaces, created).close()
         except ImportError as error:
             remedy = f"pip install 'archstudy[{field}]'" if field == "mlflow" else "Install it"
             raise PlanError(
