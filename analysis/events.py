@@ -5,6 +5,7 @@ One JSON object a line, appended by the driver of a study, never changed. Every 
 take the names from here; `docs/tables.md` explains them to people and a test compares the two.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "packing_measured": ("space", "device", "gpu_bytes", "trial_bytes", "images_per_second", "busy"),
     "packing_changed": ("together", "slots", "reason"),
     "budget_set": ("epochs", "gpu_seconds", "gpus"),
+    "slots_changed": ("nodes", "slots"),
     "suggested": ("trial", "space", "index", "origin", "config", "seed"),
     "started": ("trial", *PLACE),
     "epoch": ("trial", *CURVE),
@@ -47,6 +49,8 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 _FIELDS: Final = {name: frozenset(("time", *fields)) for name, fields in EVENTS.items()}
+BIRTHS: Final = {"suggested": ("trial", "space"), "final_started": ("final", "trial", "seed")}  # what names folders
+NAME: Final = re.compile(r"\w[\w-]*")
 
 STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
 ORIGINS: Final = ("reference", "random", "tpe", "warm")
@@ -94,4 +98,7 @@ def _parse(path: Path, number: int, line: bytes) -> Event:
         name = event["event"]
         missing = [field for field in ("time", *EVENTS[name]) if field not in event]
         raise BrokenLogError(f"{path}:{number}: the event {name!r} lacks {', '.join(missing)}.")
+    for field in BIRTHS.get(event["event"], ()):
+        if NAME.fullmatch(str(event[field])) is None:  # such as ../../home: not from a study
+            raise BrokenLogError(f"{path}:{number}: {field} {event[field]!r} has other characters than a name's.")
     return event
