@@ -35,6 +35,7 @@ from optuna.distributions import CategoricalDistribution
 
 import analysis
 from analysis.events import CURVE, Event
+from analysis.mending import copy_of, guarded
 from data_utils.datasets import load
 from data_utils.splits import split
 from study.engine import Engine
@@ -265,6 +266,9 @@ def write_long_log(plan: Plan) -> None:
                     judged = {"score": score, "cutoff": None, "compared": index + 1, "action": "continue"}
                     log("decision", trial=trial, epoch=epoch, **judged)
             log("ended", trial=trial, state="finished", epochs_trained=LONG, error=None)
+    path = plan.folder / "events.jsonl"
+    with path.open("rb") as lines, copy_of(path).open("wb") as copy:
+        copy.writelines(map(guarded, lines))
 
 
 def _study(plan: Plan) -> Row:
