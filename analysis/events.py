@@ -5,10 +5,11 @@ One JSON object a line, appended by the driver of a study, never changed. Every 
 take the names from here; `docs/tables.md` explains them to people and a test compares the two.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Final
+
+import orjson
 
 Event = dict[str, Any]
 
@@ -29,6 +30,7 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "packing_measured": ("space", "device", "gpu_bytes", "trial_bytes", "images_per_second", "busy"),
     "packing_changed": ("together", "slots", "reason"),
     "slots_changed": ("nodes", "slots"),
+    "budget_set": ("epochs", "gpu_seconds", "gpus"),
     "suggested": ("trial", "space", "index", "origin", "config", "seed"),
     "started": ("trial", *PLACE),
     "epoch": ("trial", *CURVE),
@@ -45,6 +47,7 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
 
 BIRTHS: Final = {"suggested": ("trial", "space"), "final_started": ("final", "trial", "seed")}  # what names folders
 NAME: Final = re.compile(r"\w[\w-]*")
+_FIELDS: Final = {name: frozenset(("time", *fields)) for name, fields in EVENTS.items()}
 
 STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
 ORIGINS: Final = ("reference", "random", "tpe", "warm")
@@ -70,17 +73,23 @@ def read_events(path: Path) -> tuple[list[Event], int]:
 
 def _parse(path: Path, number: int, line: bytes) -> Event:
     try:
-        event = json.loads(line)
-        name = event["event"]
-        missing = [field for field in ("time", *EVENTS[name]) if field not in event]
-    except (ValueError, KeyError, TypeError) as error:
+        event: Event = orjson.loads(line)
+        whole = event.keys() >= _FIELDS[event["event"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenLogError(
             f"{path}:{number}: {line[:80]!r} is not an event of a study ({error!r}). Restore the file from a copy, or "
             f"delete this line if you accept to lose what it said."
         ) from error
-    if missing:
+    if not whole:
+        name = event["event"]
+        missing = [field for field in ("time", *EVENTS[name]) if field not in event]
         raise BrokenLogError(f"{path}:{number}: the event {name!r} lacks {', '.join(missing)}.")
-    for field in BIRTHS.get(name, ()):
+    if event["event"] in BIRTHS:
+        _check_names(path, number, event)
+    return event
+
+
+def _check_names(path: Path, number: int, event: Event) -> None:
+    for field in BIRTHS[event["event"]]:
         if NAME.fullmatch(str(event[field])) is None:  # such as ../../home: not from a study
             raise BrokenLogError(f"{path}:{number}: {field} {event[field]!r} has other characters than a name's.")
-    return dict(event)

@@ -43,6 +43,9 @@ class Plan:
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
     `resources`: what else of a cluster's own a slot takes, by name. `storage`: URI of a folder for checkpoints and
     models, where nodes do not share the run folder. `optuna_storage`, `mlflow`: URLs of mirrors (`study/mirrors/`).
+    `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
+    seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
+    `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
     """
 
     spaces: tuple[str, ...]
@@ -58,9 +61,13 @@ class Plan:
     cpus_per_trial: int = 1
     gpus_per_trial: float | Literal["auto"] | None = None
     time_budget: float | None = None
+    epoch_budget: int | None = None
+    gpu_budget: float | None = None
     final_configs: int = 1
     final_seeds: int = 4
     fp32: bool = False
+    warm_start: tuple[Path, ...] = ()
+    warm: Json = field(default_factory=dict)
     address: str | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     storage: str | None = None
@@ -171,6 +178,10 @@ class Plan:
                     f"could read it. Give it by a variable or file that the service's own client reads "
                     f"(docs/security.md)."
                 )
+        if self.epoch_budget is not None:
+            at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")
+        if self.gpu_budget is not None and not 0 < self.gpu_budget < float("inf"):
+            raise PlanError(f"--gpu-budget is {self.gpu_budget:g} s, but must be above 0. Give 90m, 8h or 0.5h.")
 
     def _check_folder(self) -> None:
         if self.name in (".", "..") or "/" in self.name:
@@ -216,6 +227,7 @@ class Plan:
             "fp32": content["fp32"],
             "storage": content.get("storage"),
             **content.get("mirrors", {}),
+            "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})
 
@@ -281,6 +293,8 @@ def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> Plan:
             f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs{more}, but no node has them: there are "
             f"{there}. Lower {flags}."
         )
+    if plan.gpu_budget is not None and not gpus:
+        raise PlanError("--gpu-budget is given, but trials use no GPU. Give --time-budget or --epoch-budget instead.")
     return replace(plan, gpus_per_trial=gpus)
 
 
@@ -335,6 +349,8 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "reduction_factor": plan.reduction_factor,
         "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": "pruned"},
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
+        "budget": {"epochs": plan.epoch_budget, "gpu_seconds": plan.gpu_budget, "seconds": plan.time_budget},
+        "warm_start": plan.warm,
         "seed": plan.seed,
         "fp32": plan.fp32,
         "resources": {

@@ -16,8 +16,9 @@ from analysis.events import Event
 from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
+from study.plan import Plan
 from study.secrets import masked
-from study.state import Run
+from study.warm import words
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
 LIVE_SECONDS: Final = 0.25  # between two redraws
@@ -114,24 +115,22 @@ class Progress:
 
     def _counts(self, space: str) -> str:
         state = self._engine.state
-        trials, finals = state.of_kind("trial", space), state.of_kind("final", space)
-        counts = f"{_number(trials, 'ended')}/{state.trials} done, {_number(trials, 'running')} running"
-        counts += f", {_number(trials, 'stopped')} stopped early"
-        bad = sum(run.state in ("failed", "diverged") for run in trials)
+        trials, finals = state.tallies["trial"][space], state.tallies["final"][space]
+        counts = f"{trials.ended}/{state.trials} done, {trials.states['running']} running"
+        counts += f", {trials.states['stopped']} stopped early"
+        bad = trials.states["failed"] + trials.states["diverged"]
         if bad:
             counts += f", {bad} failed or diverged"
-        if finals:
+        if finals.runs:
             planned = self._engine.plan.final_configs * self._engine.plan.final_seeds
-            counts += f", {_number(finals, 'ended')}/{planned} final runs"
+            counts += f", {finals.ended}/{planned} final runs"
         return counts
 
     def _best(self, space: str) -> str:
         """The best score at full length, or, before there is one, the best of those that came furthest."""
-        trials = self._engine.state.of_kind("trial", space)
-        scored = [run for run in trials if run.score is not None and run.state not in ("diverged", "failed")]
-        if not scored:
+        best = self._engine.state.tallies["trial"][space].best
+        if best is None:
             return "none yet"
-        best = max(scored, key=lambda run: (run.epochs, run.score or 0.0))
         return f"{best.score:.4f} ({best.key}, epoch {best.epochs})"
 
     def _clock(self) -> str:
@@ -142,26 +141,20 @@ class Progress:
     def _seconds_left(self) -> float | None:
         """Slot seconds still to spend over the slots; what a trial takes is the mean of those that ended."""
         state, plan = self._engine.state, self._engine.plan
-        trials = state.of_kind("trial")
-        ended = [run for run in trials if run.ended]
-        epochs = sum(run.epochs for run in trials)
+        trials, finals = state.tallies["trial"].values(), state.tallies["final"].values()
+        ended, epochs = sum(tally.ended for tally in trials), sum(tally.epochs for tally in trials)
         if not ended or not epochs:
             return None
-        search = (len(self._engine.spaces) * state.trials - len(ended)) * _seconds(ended) / len(ended)
-        per_epoch = _seconds(trials) / epochs
-        finals = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
-        done = sum(run.epochs for run in state.of_kind("final"))
+        per_trial = sum(tally.ended_seconds for tally in trials) / ended
+        per_epoch = sum(tally.seconds for tally in trials) / epochs
+        search = (len(self._engine.spaces) * state.trials - ended) * per_trial
+        if plan.epoch_budget is not None:
+            search = min(search, (len(self._engine.spaces) * plan.epoch_budget - epochs) * per_epoch)
+        planned = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
+        done = sum(tally.epochs for tally in finals)
         slots = self._engine.packing.slots
-        waves = math.ceil(finals / slots) * slots  # the last wave may leave slots empty
+        waves = math.ceil(planned / slots) * slots  # the last wave may leave slots empty
         return max(0.0, (search + (waves * plan.max_epochs - done) * per_epoch) / slots)
-
-
-def _number(runs: list[Run], state: str) -> int:
-    return sum(run.ended if state == "ended" else run.state == state for run in runs)
-
-
-def _seconds(runs: list[Run]) -> float:
-    return sum(run.seconds for run in runs)
 
 
 def duration(seconds: float) -> str:
@@ -189,6 +182,8 @@ def show_plan(
         **_left_out(dataset, plan.folder),
         "Search": f"{_count(trials, 'trial')} of each space: the reference setting, {plan.random_trials} random, "
         f"the rest by TPE",
+        **({"Warm start": f"{words(plan.warm)}; they follow the reference setting"} if plan.warm else {}),
+        **_budgets(plan),
         "Stopping": f"{plan.max_epochs} epochs at full length; at epoch {' and '.join(map(str, plan.rungs))} the best "
         f"third goes on",
         "Final": f"{plan.final_configs} winner of each space retrained with {_count(plan.final_seeds, 'fresh seed')}, "
@@ -198,7 +193,19 @@ def show_plan(
         "Folder": str(plan.folder),
         "Dashboard": f"{dashboard} (it asks for a token: ray get-auth-token)" if dashboard else "could not start",
     }
-    _show_rows(rows, console)
+    show_rows(rows, console)
+
+
+def _budgets(plan: Plan) -> dict[str, str]:
+    """Say what may end the search of a space besides its trials."""
+    limits = []
+    if plan.epoch_budget is not None:
+        limits.append(f"{plan.epoch_budget:,} epochs of each space")
+    if plan.gpu_budget is not None:
+        limits.append(f"{duration(plan.gpu_budget)} of a GPU for each space")
+    if plan.time_budget is not None:
+        limits.append(f"{duration(plan.time_budget)} in all, an equal part for each space")
+    return {"Budget": f"{' and '.join(limits)}; what it cuts off can be resumed"} if limits else {}
 
 
 def _count(number: int, noun: str) -> str:
@@ -236,7 +243,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     """Print what came out, what it cost, and what to do next."""
     from analysis import audit, read
     from analysis.stats import spending
-    from analysis.summary import headline, overview, warnings
+    from analysis.summary import budget, headline, overview, warnings
     from analysis.verdicts import judge
 
     tables, plan = read(engine.plan.folder), engine.plan
@@ -253,6 +260,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     rows["Audit"] = f"{audit.outcome(audit.audit(tables))}: python -m analysis.audit {folder}"
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
+    rows["Budget"] = budget(tables)
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
     rows["Report"] = str(report) if report else f"python -m analysis.report {folder}"
     if plan.dataset in ("digits", "mnist", "fashion_mnist"):
@@ -260,7 +268,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
         rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
     rows["Resume"] = f"python -m study.run --resume {folder}{more}"
-    _show_rows(rows, console)
+    show_rows(rows, console)
 
 
 def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
@@ -274,7 +282,8 @@ def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
         console.print("  ".join(cells).replace("\u00a0", " "), markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_rows(rows: dict[str, str], console: Console) -> None:
+def show_rows(rows: dict[str, str], console: Console) -> None:
+    """Print a line for each row after its heading."""
     width = max(len(name) for name in rows)
     for name, text in rows.items():
         plain = text.replace("\u00a0", " ")  # the report's sentences keep numbers and units together

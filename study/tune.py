@@ -38,13 +38,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 from analysis.events import STATES, Event  # noqa: E402
 from study.board import Board  # noqa: E402
 from study.faults import worker_ran_out  # noqa: E402
-from study.job import Job, OpenTest, Probe  # noqa: E402
+from study.job import EpochProbe, Job, OpenTest, Probe  # noqa: E402
 from study.shipping import Code, unpack  # noqa: E402
 
 if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor pandas
     from data_utils.images import Images
     from data_utils.splits import SearchData
     from study.engine import Engine
+    from study.packing import Packing
 
 NODE_SECONDS: Final = 2.0  # between two looks at which nodes there are
 ANSWER_SECONDS: Final = 120.0  # a node that has not answered by then is taken for one that cannot
@@ -278,18 +279,17 @@ class Metrics:
     def __call__(self, event: Event) -> None:
         """Bring the numbers up to date."""
         if event["event"] in ("started", "ended", "final_ended", "epoch"):
-            for space in self._engine.spaces:
-                self._export(space)
+            runs = self._engine.state.runs
+            self._export(runs[event["final"] if "final" in event else event["trial"]].space)
 
     def _export(self, space: str) -> None:
-        trials = self._engine.state.of_kind("trial", space)
+        trials, finals = (self._engine.state.tallies[kind][space] for kind in ("trial", "final"))
         for state in STATES:
-            self._trials.set(sum(run.state == state for run in trials), {"space": space, "state": state})
-        every = trials + self._engine.state.of_kind("final", space)
-        self._epochs.set(sum(run.epochs for run in every), {"space": space})
-        full = [run.score for run in trials if run.state == "finished" and run.score is not None]
-        if full:
-            self._best.set(max(full), {"space": space})
+            self._trials.set(trials.states[state], {"space": space, "state": state})
+        self._epochs.set(trials.epochs + finals.epochs, {"space": space})
+        best = trials.best
+        if best is not None and best.state == "finished" and best.score is not None:
+            self._best.set(best.score, {"space": space})
 
 
 def start(address: str | None, packages: Collection[str] = ()) -> str | None:
@@ -355,21 +355,35 @@ class Stored(Generic[Value]):
 
 def measure(jobs: list[Job], data: Stored[SearchData], classes: int, cpus: int, code: Code) -> list[Probe]:
     """Train each of `jobs` for a moment on a GPU and return what it took. Raises `RuntimeError` where one cannot."""
+    return _in_a_slot(jobs, data, classes, cpus, 1, "measure", code)
+
+
+def time_epochs(
+    jobs: list[Job], data: Stored[SearchData], classes: int, packing: Packing, code: Code
+) -> list[EpochProbe]:
+    """Train each of `jobs` for a moment in a slot and return what an epoch takes. Raises as `measure` does."""
+    return _in_a_slot(jobs, data, classes, packing.cpus, packing.gpus, "time", code)
+
+
+def _in_a_slot(
+    jobs: list[Job], data: Stored[SearchData], classes: int, cpus: float, gpus: float, method: str, code: Code
+) -> list[Any]:
+    """Have a slot with these resources do `method` with each job."""
     statistics = data.value.channel_statistics()
 
-    def in_a_slot(data: SearchData) -> list[Probe]:
+    def in_a_slot(data: SearchData) -> list[Any]:
         unpack(code)
         from study.slot import Slot
 
-        slot = Slot(data, statistics, lambda: data.images, classes, cpus, gpus=1)  # measures no test images
-        return [slot.measure(job) for job in jobs]
+        slot = Slot(data, statistics, lambda: data.images, classes, int(cpus), gpus)  # measures no test images
+        return [getattr(slot, method)(job) for job in jobs]
 
-    task = ray.remote(num_cpus=cpus, num_gpus=1, max_retries=0)(in_a_slot)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(in_a_slot)
     try:
-        probes: list[Probe] = ray.get(task.remote(data.reference))
+        found: list[Any] = ray.get(task.remote(data.reference))
     except ray.exceptions.RayError as error:
         raise RuntimeError(str(error).strip().splitlines()[-1]) from error
-    return probes
+    return found
 
 
 def execute(engine: Engine, data: Stored[SearchData], test: Stored[Images], classes: int, code: Code) -> None:
