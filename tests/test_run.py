@@ -33,7 +33,8 @@ FLAGS = [
         "--seed",
     ),
     *("--cpus-per-trial", "--gpus-per-trial", "--epoch-budget", "--gpu-budget", "--time-budget"),
-    *("--final-configs", "--final-seeds", "--address", "--fp32", "--warm-start", "--plan", "--no-report"),
+    *("--final-configs", "--final-seeds", "--address", "--storage", "--optuna-storage", "--mlflow"),
+    *("--resources", "--tensorboard", "--fp32", "--warm-start", "--plan", "--no-report"),
 ]
 
 
