@@ -87,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
     for flag, kind, metavar, text in _flags():
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
-    own = "what else of a cluster a slot takes, by the names nodes were started with, such as big_disk=1 (default: nothing)"
+    own = "what else of a cluster a slot takes, as nodes were started with it, such as big_disk=1 (default: nothing)"
     made.add_argument("--resources", nargs="+", type=_resource, metavar="NAME=X", help=own)
     files = "mirror the study into TensorBoard files, in the run folder's tensorboard/ (default: no)"
     made.add_argument("--tensorboard", action="store_true", default=None, help=files)
