@@ -6,10 +6,13 @@ take the names from here; `docs/tables.md` explains them to people and a test co
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
+
+from analysis.mending import copy_of, mended_lines
 
 Event = dict[str, Any]
 
@@ -60,15 +63,26 @@ class BrokenLogError(ValueError):
 def read_events(path: Path) -> tuple[list[Event], int]:
     """Return the events of the log at `path` and the length in bytes of its intact part.
 
-    A last line without its newline is what a killed writer leaves: it is not counted. A line broken anywhere else
-    raises `BrokenLogError` with file and line. A file that does not exist has no events.
+    A last line without its newline is what a killed writer leaves: it is not counted. Lines that are doubled or broken
+    are mended from the log's copy. A line that stays broken raises `BrokenLogError` with file and line. A file that
+    does not exist has no events.
     """
     if not path.exists():
         return [], 0
     content = path.read_bytes()
     intact = content.rfind(b"\n") + 1
-    events = [_parse(path, number, line) for number, line in enumerate(content[:intact].splitlines(), 1)]
-    return events, intact
+    lines = content[:intact].split(b"\n")[:-1]
+    try:
+        if len(set(lines)) == len(lines):
+            return parse(path, lines), intact
+    except BrokenLogError:
+        pass
+    return parse(path, mended_lines(path)[0]), intact
+
+
+def parse(path: Path, lines: Sequence[bytes]) -> list[Event]:
+    """Return the events that `lines` of the log at `path` hold."""
+    return [_parse(path, number, line) for number, line in enumerate(lines, 1)]
 
 
 def _parse(path: Path, number: int, line: bytes) -> Event:
@@ -78,7 +92,7 @@ def _parse(path: Path, number: int, line: bytes) -> Event:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenLogError(
             f"{path}:{number}: {line[:80]!r} is not an event of a study ({error!r}). Restore the file from a copy, or "
-            f"delete this line if you accept to lose what it said."
+            f"delete this line if you accept to lose what it said, and {copy_of(path).name} with it."
         ) from error
     if not whole:
         name = event["event"]

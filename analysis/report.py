@@ -349,6 +349,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"The report could not be written: {error}. Make room or mend it, then write it again.", file=sys.stderr)
+        return 1
     print(page)
     return 0
 

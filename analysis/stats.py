@@ -103,7 +103,7 @@ def budget(tables: StudyTables) -> dict[str, float]:
 def binding(tables: StudyTables) -> dict[str, str]:
     """Return by space which budget ended its search, a unit of `budget`; a space that none has ended is left out."""
     limits, found = budget(tables), {}
-    reason = None if tables.sessions.empty else tables.sessions["reason"].iloc[-1]
+    reason = "" if tables.sessions.empty else str(tables.sessions["reason"].iloc[-1])
     closed = {"epoch budget": "epochs", "GPU budget": "GPU time", "time budget": "time"}.get(reason)
     for row in spending(tables).to_dict("records"):
         if row["trials"] - row["running"] - row["interrupted"] >= limits["trials"]:

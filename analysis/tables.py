@@ -188,8 +188,8 @@ def _progress(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
     last = curves.loc[groups["epoch"].idxmax(), [owner, "epoch", "val_score"]].set_index(owner)
     last.columns = pd.Index(["epoch", "score"])
     sums = pd.DataFrame({"best": groups["val_score"].max(), "seconds": groups["seconds"].sum(min_count=1)})
-    found: dict[str, dict[str, Any]] = last.join(sums).to_dict("index")
-    return found
+    found: Any = last.join(sums).to_dict("index")
+    return dict(found)
 
 
 class _Replay:

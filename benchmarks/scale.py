@@ -87,7 +87,7 @@ def ours(trials: int, folder: Path) -> Row:
     class MadeUp(tune.Worker):
         """Answers as a slot does, without torch."""
 
-        def setup(self, config: dict[str, Any], **_data: Any) -> None:
+        def setup(self, config: dict[str, Any], *_data: Any, **_more: Any) -> None:
             self.reset_config(config)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -165,7 +165,7 @@ def _timed(sampler: Sampler) -> list[float]:
         taken.append(time.thread_time() - begun)
         return found
 
-    sampler.suggest = timed  # type: ignore[method-assign]
+    sampler.suggest = timed  # type: ignore[method-assign,assignment]
     return taken
 
 

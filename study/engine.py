@@ -8,7 +8,7 @@ was killed knows exactly what an uninterrupted one would know.
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -16,18 +16,20 @@ from typing import Final, Literal
 from analysis.events import Event
 from study.asha import Decision
 from study.budget import REASONS, Budget, Unit
-from study.faults import OUT_OF_MEMORY, WORKER_LOST
+from study.faults import NO_WORKER, OUT_OF_MEMORY, WORKER_LOST
 from study.final import winners
-from study.job import Job, OpenTest, Probe
+from study.job import TEST, Job, OpenTest, Probe
 from study.log import Log
 from study.packing import Packing
 from study.plan import Plan
 from study.sampler import seed_of
+from study.silence import Silence
 from study.space import Space
 from study.state import Run, State
 from study.storage import Storage
 
-MAX_LOSSES: Final = 3  # dead workers that one run may cost before it counts as failed
+MAX_LOSSES: Final = 3  # dead workers that one run may cost without an epoch between before it counts as failed
+MAX_HANGS: Final = 2  # the same with those that hung, which cost longer
 SAME_FAILURES: Final = 5  # equal failures in a row that end the study
 
 
@@ -59,6 +61,7 @@ class Engine:
         self._packings: Sequence[Packing] = ()
         self._weighed: dict[str, tuple[int, int]] = {}  # epochs and ended trials when winners were last looked for
         self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
+        self._silence = Silence(plan.epoch_limit, clock)
         for event in log.replayed:
             self.state.apply(event)
 
@@ -264,9 +267,14 @@ class Engine:
 
     # What workers say
 
+    def hung(self, keys: Collection[str]) -> list[str]:
+        """Return those of the jobs `keys`, all that have a worker, that hang: to be killed and then reported lost."""
+        return self._silence.too_long(keys, self.state.longest_epoch)
+
     def report(self, key: str, facts: Iterable[Event]) -> bool:
         """Take in what the worker of run `key` says; return whether it shall go on."""
         run = self.state.runs[key]
+        self._silence.heard(key)
         for fact in facts:
             self._cut_off(run, "epochs")  # to the epoch, however many were reported at once
             if run.state == "running":
@@ -282,10 +290,25 @@ class Engine:
 
     def lost(self, key: str, reason: str) -> None:
         """The worker of run `key` died: the run goes on elsewhere from its checkpoint, a few times at most."""
+        run, hung = self.state.runs[key], self._silence.why(key)
+        if run.state == "running":
+            state = "interrupted" if run.losses + 1 < (MAX_HANGS if hung else MAX_LOSSES) else "failed"
+            self._end(run, state, hung or f"{WORKER_LOST}: {reason}")
+
+    def never_started(self, key: str, reason: str) -> None:
+        """No worker came up for run `key`, which is not to blame: it waits, unless that keeps happening."""
         run = self.state.runs[key]
         if run.state == "running":
-            state = "interrupted" if run.losses + 1 < MAX_LOSSES else "failed"
-            self._end(run, state, f"{WORKER_LOST}: {reason}")
+            error = f"{NO_WORKER}: {reason}"
+            self._record(self._ended(run, "interrupted", error))
+            self._guard_against_repeats(error)
+
+    def _cannot_write(self, run: Run, reason: str) -> None:
+        """The worker of `run` found no room for its files: so will the others, until somebody makes some."""
+        error = f"cannot write to {self.folder(run)}: {reason}"
+        self._record(self._ended(run, "interrupted", error))
+        self._same_failures = [f"{error}. Make room or mend it, then resume: every epoch in the log is kept."]
+        self.stop("failed")
 
     def out_of_memory(self, key: str, reason: str) -> None:
         """Run `key` found no memory: beside others it goes on later with fewer of them, alone it has failed."""
@@ -327,7 +350,7 @@ class Engine:
     def lost_test(self, reason: str) -> None:
         """The worker that held the test split died: ask again, unless that keeps happening."""
         self._testing = False
-        self._guard_against_repeats(f"worker lost: {reason}")
+        self._guard_against_repeats(self._silence.why(TEST) or f"{WORKER_LOST}: {reason}")
 
     def _take_in(self, run: Run, fact: Event) -> None:
         if fact["event"] == "started":
@@ -335,6 +358,8 @@ class Engine:
             self._record(self._named(run, {**fact, "attempt": run.attempts}))
         elif fact["event"] == "ended" and fact["state"] == "out_of_memory":
             self.out_of_memory(run.key, fact["error"])
+        elif fact["event"] == "ended" and fact["state"] == "cannot_write":
+            self._cannot_write(run, fact["error"])
         elif fact["event"] == "ended":
             self._end(run, fact["state"], fact["error"])
         elif fact["epoch"] > run.epochs:  # an epoch repeated after a kill is in the log already
@@ -403,7 +428,8 @@ class Engine:
 
     def _forget_checkpoint(self, run: Run) -> None:
         if run.ended:
-            (self.folder(run) / "last.pt").unlink(missing_ok=True)
+            for name in ("last.pt", "previous.pt"):
+                (self.folder(run) / name).unlink(missing_ok=True)
 
     # Events
 

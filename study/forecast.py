@@ -6,7 +6,7 @@ the final seeds and the test images, with assumptions that are printed: see `doc
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,7 +48,7 @@ class Forecast:
 
     spaces: tuple[SpaceForecast, ...]
     packing: Packing
-    disk_bytes: dict[str, float]
+    disk_bytes: Mapping[str, float]
     free_bytes: int
     gaps: dict[int, float]
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from study.storage import Storage
+
+TEST: Final = "test-split"  # key of the job that opens the test split
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class OpenTest:
     @property
     def key(self) -> str:
         """Name under which it is shown while it runs."""
-        return "test-split"
+        return TEST
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     content = planning.read_study(folder)
     console = console or Console()
     log = Log(folder / "events.jsonl")  # is another driver at it? Better known before Ray starts
+    if log.damaged is not None:
+        console.print(f"{log.path.name} was damaged and has been mended from its copy; as it was: {log.damaged}")
     try:
         return _conduct(_prepare_again(folder, content, log, changes, console), report, console)
     finally:

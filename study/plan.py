@@ -5,6 +5,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -39,6 +40,7 @@ class Plan:
 
     `image_size` (height, width) None: as the images are. `test_fraction` None: the test split of the source, or 20 %.
     `fp32`: compute in float32 even where bf16 is faster.
+    `epoch_limit`: a trial that finishes no epoch in this time hangs; None: by the longest epoch (`study/silence.py`).
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
     `resources`: what else of a cluster's own a slot takes, by name. `storage`: URI of a folder for checkpoints and
@@ -63,6 +65,7 @@ class Plan:
     time_budget: float | None = None
     epoch_budget: int | None = None
     gpu_budget: float | None = None
+    epoch_limit: float | None = None
     final_configs: int = 1
     final_seeds: int = 4
     fp32: bool = False
@@ -158,6 +161,8 @@ class Plan:
         self._check_cluster()
         if self.time_budget is not None and not 0 < self.time_budget < float("inf"):
             raise PlanError(f"--time-budget is {self.time_budget:g} s, but must be above 0. Give 90s, 30m or 2h.")
+        if self.epoch_limit is not None and not 0 < self.epoch_limit < float("inf"):
+            raise PlanError(f"--epoch-limit is {self.epoch_limit:g} s, but must be above 0. Give 90s, 30m or 2h.")
 
     def _check_cluster(self) -> None:
         for name, amount in self.resources.items():
@@ -372,14 +377,18 @@ def _splits(dataset: Dataset, data: SearchData) -> dict[str, Images | Subset]:
 
 
 def write_study(plan: Plan, content: Json) -> None:
-    """Make the run folder with its study.json, written whole or not at all."""
+    """Make the run folder with its study.json, both or neither: it gets its name when study.json is on the disk."""
+    temporary = plan.folder.with_name(f".{plan.folder.name}.{os.getpid()}")
     try:
-        plan.folder.mkdir(parents=True)
+        temporary.mkdir(parents=True)
+        with (temporary / "study.json").open("w") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(plan.folder)
     except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise PlanError(f"The run folder cannot be made: {error}. Choose another --name or --runs.") from error
-    temporary = plan.folder / "study.json.tmp"
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.rename(plan.folder / "study.json")
 
 
 def read_study(folder: Path) -> Json:

@@ -18,6 +18,7 @@ from data_utils.splits import SearchData
 from study.engine import Engine
 from study.plan import Plan
 from study.secrets import masked
+from study.state import Run
 from study.warm import words
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
@@ -76,6 +77,8 @@ class Progress:
     def _watch(self, event: Event) -> None:
         if event["event"] in ("ended", "final_ended") and event["error"] is not None:
             self._tell_failure(event)
+        elif event["event"] in ("started", "final_started"):
+            self._tell_repetition(event)
         elif event["event"] == "packing_changed" and event["together"] is not None:
             sharing = self._engine.packing.sharing
             self._console.print(f"From now on {sharing}; the trial goes on from its checkpoint.", soft_wrap=True)
@@ -89,10 +92,19 @@ class Progress:
 
     def _tell_failure(self, event: Event) -> None:
         """One line for a trial that did not end well; the traceback is in its log."""
-        run = self._engine.state.runs[event["final"] if "final" in event else event["trial"]]
+        run = self._run(event)
         log = self._engine.folder(run) / "trial.log"
         where = f" ({log})" if log.exists() else ""
         self._console.print(f"{run.key} {event['state']}: {event['error']}{where}", markup=False, soft_wrap=True)
+
+    def _tell_repetition(self, event: Event) -> None:
+        run = self._run(event)
+        if event["from_epoch"] < run.epochs:
+            again = f"{run.key} trains again from epoch {event['from_epoch'] + 1}, of {run.epochs} that were done"
+            self._console.print(f"{again}: its checkpoint was older or damaged.", markup=False, soft_wrap=True)
+
+    def _run(self, event: Event) -> Run:
+        return self._engine.state.runs[event["final"] if "final" in event else event["trial"]]
 
     def _show(self) -> None:
         self._shown = time.monotonic()

@@ -14,13 +14,14 @@ from study.budget import REASONS
 from study.launch import Outcome, foresee, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
+from study.silence import EPOCHS
 from study.spaces import SPACES
 
 DEFAULT: Final = Plan(spaces=())
 BUDGETS: Final = ("trials", "epoch_budget", "gpu_budget", "time_budget")
 MIRRORS: Final = ("optuna_storage", "tensorboard", "mlflow")
 PLACES: Final = ("cpus_per_trial", "gpus_per_trial", "resources", "address", "storage")
-AT_RESUME: Final = ("data_dir", *BUDGETS, *PLACES, *MIRRORS)
+AT_RESUME: Final = ("data_dir", *BUDGETS, "epoch_limit", *PLACES, *MIRRORS)
 EXIT_CODES: Final = {"finished": 0, **dict.fromkeys(REASONS.values(), 0), "failed": 1, "interrupted": 130}
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -57,6 +58,8 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--gpu-budget", _seconds, "TIME", hours
     budget = "time for the search, such as 90s, 30m or 2h, in equal parts for all spaces (default: none)"
     yield "--time-budget", _seconds, "TIME", budget
+    hangs = f"a trial without an epoch in this time hangs and is ended (default: {EPOCHS} times the longest epoch)"
+    yield "--epoch-limit", _seconds, "TIME", hangs
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
     yield "--address", str, "ADDRESS", "Ray cluster to join, such as auto or HOST:6379 (default: Ray on this machine)"

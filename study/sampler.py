@@ -4,9 +4,8 @@ An in-memory Optuna study, fed by the events of the log. Each suggestion has a r
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
 
 What Optuna is told: a trial of full length is COMPLETE with its score; a trial that ASHA stopped is PRUNED with its
-scores at the rungs, so TPE ranks it below every complete one and among the pruned by how far it came; a diverged one,
-or one too large for the memory, is PRUNED and marked infeasible, so TPE learns to keep away; a failed one is FAIL and
-teaches nothing.
+scores at the rungs, so TPE ranks it below every complete one and among the pruned by how far it came; a diverged or
+failed one (an error, too large for the memory, hung) is PRUNED and marked infeasible, so TPE learns to keep away.
 """
 
 import hashlib
@@ -48,8 +47,7 @@ _TOLD: Final = {
     "finished": TrialState.COMPLETE,
     "stopped": TrialState.PRUNED,
     "diverged": TrialState.PRUNED,
-    "too_large": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
+    "failed": TrialState.PRUNED,
 }
 
 
@@ -146,9 +144,7 @@ class Sampler:
         ended = self._running.pop(trial)
         ended.state = _TOLD[state]
         ended.value = score if state == "finished" else None
-        ended.infeasible = state in ("diverged", "too_large")
-        if ended.state == TrialState.FAIL:
-            return
+        ended.infeasible = state in ("diverged", "failed")
         insort(self._best, ended, key=lambda trial: trial.rank)
         if len(self._best) > BEST:
             worst = self._best.pop()

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from analysis.events import Event
 from study.asha import Asha
-from study.faults import OUT_OF_MEMORY, WORKER_LOST
+from study.faults import HUNG, WORKER_LOST
 from study.plan import Plan
 from study.sampler import Sampler
 from study.space import Space
@@ -25,7 +25,8 @@ class Run:
     """A trial or a final run. Besides the states of the log, `waiting`: suggested and not started yet.
 
     `origin` is of trials alone. `trial` is the trial whose configuration a final run retrains, and a trial's own key.
-    `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead workers.
+    `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead and hung workers since
+    the last epoch.
     """
 
     kind: Kind
@@ -118,6 +119,7 @@ class State:
         self.tallies = {kind: {name: Tally() for name in spaces} for kind in KINDS}
         self.chosen: dict[str, tuple[str, ...]] = {}
         self.test_openings = 0
+        self.longest_epoch = 0.0  # seconds
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.gpus = 0.0  # that a trial has, where a budget counts them
         self.samplers = {name: Sampler(space, plan.seed, configs(plan.warm, name)) for name, space in spaces.items()}
@@ -155,13 +157,18 @@ class State:
         _TAKE_IN[event["event"]](self, event)
 
     def _run(self, event: Event) -> Run:
-        return self.runs[event["final"] if "final" in event else event["trial"]]
+        if "final" in event:  # one that never started, for want of a worker say, is known by its name alone
+            trial, _, seed = event["final"].rpartition("-seed")
+            return self.add_final(trial, int(seed))
+        return self.runs[event["trial"]]
 
     def _opened(self, event: Event) -> None:
         self.trials = event["trials"]
-        for run in self.open.values():  # a driver that was killed left them running
-            if run.state == "running":
+        retried = [run for run in self.of_kind("final") if run.state == "failed"]  # a final run: tried anew
+        for run in [*self.open.values(), *retried]:  # a driver that was killed left them running
+            if run.state in ("running", "failed"):
                 self.move(run, "interrupted")
+                run.losses = 0
 
     def _suggested(self, event: Event) -> None:
         key, space, config = event["trial"], event["space"], event["config"]
@@ -169,7 +176,7 @@ class State:
         self.samplers[space].add(key, config)
 
     def _started(self, event: Event) -> None:
-        run = self.add_final(event["trial"], event["seed"]) if "final" in event else self._run(event)
+        run = self._run(event)
         run.attempts = event["attempt"]
         self.move(run, "running")
 
@@ -177,6 +184,8 @@ class State:
         run = self._run(event)
         run.epochs, run.score, run.val_loss = event["epoch"], event["val_score"], event["val_loss"]
         run.seconds += event["seconds"]
+        run.losses = 0
+        self.longest_epoch = max(self.longest_epoch, event["seconds"])
         self.tallies[run.kind][run.space].take_epoch(run, event["seconds"], self.gpus)
 
     def _decision(self, event: Event) -> None:
@@ -190,12 +199,11 @@ class State:
         run = self._run(event)
         self.move(run, event["state"])
         if run.state == "interrupted":
-            run.losses += (event["error"] or "").startswith(WORKER_LOST)
+            run.losses += (event["error"] or "").startswith((WORKER_LOST, HUNG))
         elif run.kind == "trial":
             if run.state == "failed":
                 self.asha[run.space].retract(run.key)
-            too_large = run.state == "failed" and event["error"].startswith(OUT_OF_MEMORY)
-            self.samplers[run.space].tell(run.key, "too_large" if too_large else run.state, run.score)
+            self.samplers[run.space].tell(run.key, run.state, run.score)
 
     def _packing(self, event: Event) -> None:
         self.together = event["together"]

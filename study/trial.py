@@ -3,6 +3,7 @@
 A search trial and a final run are the same thing with another seed and another folder; the `Job` says which.
 """
 
+import io
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,7 +26,7 @@ from analysis.events import Event
 from data_utils.augmentation import Augmentation, heaviest
 from data_utils.batches import Batches
 from study.config import Config
-from study.faults import ran_out
+from study.faults import cannot_write, ran_out
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
 from study.precision import forward, precision
@@ -75,9 +76,14 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
         yield {"event": "ended", "state": "diverged", "error": str(divergence)}
     except Exception as error:
         _keep_traceback(job)
-        # The engine knows whether others took the memory, and so what becomes of the trial.
-        state = "out_of_memory" if ran_out(error) else "failed"
-        yield {"event": "ended", "state": state, "error": _one_line(error)}
+        yield {"event": "ended", "state": _state_after(error), "error": _one_line(error)}
+
+
+def _state_after(error: Exception) -> str:
+    """What is wrong. For want of memory or disk the engine says what becomes of the trial: it knows of the others."""
+    if cannot_write(error):
+        return "cannot_write"
+    return "out_of_memory" if ran_out(error) else "failed"
 
 
 def _keep_traceback(job: Job) -> None:
@@ -132,8 +138,7 @@ class Trial:
         self.rows: list[Row] = []
         self._files = Files(job.folder, job.storage)
         self._files.fetch("last.pt")
-        if self.checkpoint.exists():
-            self._restore()
+        self._restore()
         self.from_epoch = self.epoch
         self._seconds_to_save = 0.0
         self._last_saved = time.perf_counter()
@@ -147,6 +152,11 @@ class Trial:
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must have been made for to be gone on from."""
         return {"seed": self.job.seed, "max_epochs": self.job.max_epochs, "config": dict(self.job.config)}
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The one before, for the case that the last one is damaged."""
+        return self._files.folder / "previous.pt"
 
     @property
     def done(self) -> bool:
@@ -204,7 +214,10 @@ class Trial:
             self.save()
 
     def save(self) -> None:
-        """Write the checkpoint: to a temporary name first, so that a kill leaves the old one whole."""
+        """Write the checkpoint: to a temporary name first, so that a kill leaves the old one whole.
+
+        Raises `OSError` where it cannot be written.
+        """
         start = time.perf_counter()
         state = {
             "made_for": self._identity,
@@ -217,18 +230,32 @@ class Trial:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.rename(self.checkpoint)
+        temporary, content = self.checkpoint.with_suffix(".tmp"), io.BytesIO()
+        torch.save(state, content)  # torch's own writer of files does not say why it failed
+        temporary.write_bytes(content.getbuffer())
+        if self.checkpoint.exists():
+            self.checkpoint.replace(self.previous_checkpoint)
+        temporary.replace(self.checkpoint)
         with suppress(OSError):  # a storage that does not answer costs no trial: the next checkpoint asks it again
             self._files.keep("last.pt")
         self._last_saved = time.perf_counter()
         self._seconds_to_save = self._last_saved - start
 
     def _restore(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
-        if state["made_for"] != self._identity:  # left by a study whose log lost its end, which suggested otherwise
-            return
+        """Go on from the last checkpoint, or the one before where that is damaged, or else from the beginning."""
+        for path in (self.checkpoint, self.previous_checkpoint):
+            if path.exists():
+                try:
+                    state = torch.load(path, weights_only=True, map_location="cpu")
+                except Exception as error:  # zip, pickle and torch have many for a file that is not what it was
+                    with (self._files.folder / "trial.log").open("a") as file:
+                        file.write(f"{path} is damaged and not used: {_one_line(error)}\n")
+                else:
+                    if state["made_for"] == self._identity:  # else its log lost its end, and now suggests otherwise
+                        self._take_over(state)
+                    return
+
+    def _take_over(self, state: dict[str, Any]) -> None:
         self.epoch = state["epoch"]
         self.rows = state["rows"]
         self.model.load_state_dict(state["model"])
@@ -243,7 +270,7 @@ class Trial:
         """Write the weights as model.safetensors and the arguments of `models.build` as model.json."""
         folder = self._files.folder
         temporary = folder / "model.tmp"
-        save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, temporary)
+        temporary.write_bytes(save({name: value.contiguous() for name, value in self.model.state_dict().items()}))
         arguments = network_arguments(self.job, self.job.config, self._data)
         (folder / "model.json").write_text(json.dumps(arguments, indent=1))
         temporary.rename(folder / "model.safetensors")

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 # Set before Ray is imported: it reads some of them at import.
@@ -37,7 +39,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 
 from analysis.events import STATES, Event  # noqa: E402
 from study.board import Board  # noqa: E402
-from study.faults import worker_ran_out  # noqa: E402
+from study.faults import in_one_line, kernel_kills, worker_never_started, worker_ran_out  # noqa: E402
 from study.job import EpochProbe, Job, OpenTest, Probe  # noqa: E402
 from study.shipping import Code, unpack  # noqa: E402
 
@@ -179,6 +181,7 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._driver = driver
         self._kept: tuple[Any, int] | None = None  # resources of a worker, and how many such workers
+        self._kernel = KernelKills()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Have Tune keep every worker for the next job. By itself it keeps one and ends the others at each pause.
@@ -192,6 +195,14 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
                 cache.decrease_max(*self._kept)
             self._kept = wanted
             cache.increase_max(*wanted)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Tune asks here every moment, so this is where workers that hang are killed. Tune then sees them dead."""
+        running = {_name(trial): trial for trial in tune_controller.get_live_trials() if trial.status == "RUNNING"}
+        with self._driver as engine:
+            for key in engine.hung(running):
+                ray.kill(running[key].temporary_state.ray_actor)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Take in the facts of a step."""
@@ -208,14 +219,54 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
         """Take in the death of a worker. Errors of a training are facts and do not come here."""
         del tune_controller
         job = trial.config["job"]
-        lines = str(trial.get_error() or "unknown").strip().splitlines()
         with self._driver as engine:
+            # Tune's get_error() looks where nothing was copied to yet. An earlier failure may stand there as well.
+            error = Path(trial.error_file).read_text().rpartition("Failure # ")[2]
+            reason = in_one_line(error)
+            killed = self._kernel.killed(error)
             if isinstance(job, OpenTest):
-                engine.lost_test(lines[-1])
-            elif worker_ran_out("\n".join(lines)):
-                engine.out_of_memory(job.key, lines[-1])
+                engine.lost_test(reason)
+            elif killed or worker_ran_out(error):
+                engine.out_of_memory(job.key, "the kernel killed its worker" if killed else reason)
+            elif worker_never_started(error):
+                engine.never_started(job.key, reason)
             else:
-                engine.lost(job.key, lines[-1])
+                engine.lost(job.key, reason)
+
+
+class KernelKills:
+    """Tells whether the kernel killed a worker for want of memory, which Ray cannot: by the count of such kills.
+
+    A count that has risen since it was last looked at, while a worker died there, is taken for that worker.
+    """
+
+    def __init__(self) -> None:
+        addresses = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        here = ray.get_runtime_context().get_node_id()
+        self._here = next((node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here), None)
+        self._counts = {address: self._count(address, node) for address, node in addresses.items()}
+
+    def killed(self, error: str) -> bool:
+        """Whether the worker was, of whose death Ray says `error`."""
+        found = re.search(r"^\s*ip: (\S+)$", error, re.MULTILINE)
+        nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        if found is None or found[1] not in nodes:  # with its machine
+            return False
+        address = found[1]
+        counts = (self._counts.get(address), self._count(address, nodes[address]))
+        try:
+            before, now = (ray.get(it, timeout=10) if isinstance(it, ray.ObjectRef) else it for it in counts)
+        except ray.exceptions.RayError:
+            return False
+        self._counts[address] = now
+        return before is not None and now > before
+
+    def _count(self, address: str, node: str) -> Any:
+        """The count of one machine, or on another one a reference to it."""
+        if address == self._here:
+            return kernel_kills()
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(kernel_kills).remote()
 
 
 class Stop(tune.Stopper):  # type: ignore[misc]

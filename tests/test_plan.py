@@ -1,9 +1,11 @@
 """Plans: what is refused before anything starts, what study.json says, and where trials fit."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -37,6 +39,7 @@ def check(**changes: Any) -> None:
         ({"gpus_per_trial": -0.5}, "--gpus-per-trial is -0.5.*share between 0 and 1"),
         ({"gpus_per_trial": 1.5}, "--gpus-per-trial is 1.5"),
         ({"time_budget": 0.0}, "--time-budget is 0 s.*30m"),
+        ({"epoch_limit": 0.0}, "--epoch-limit is 0 s.*30m"),
         ({"final_configs": 0}, "--final-configs is 0"),
         ({"final_seeds": 0}, "--final-seeds is 0"),
         ({"name": "a/b"}, "--name is 'a/b'"),
@@ -211,3 +214,20 @@ def test_slots_take_a_clusters_own_resources(node: dict[str, float], amount: flo
         assert packing.slots <= expected
     assert packings(plan, [node])[0].slots == expected
     assert packings(plan, [])[0].slots == 0
+
+
+def test_a_kill_or_a_full_disk_leaves_a_whole_run_folder_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(("resnet",), runs=tmp_path / "runs", name="s")
+    for error, seen in ((SystemExit(), SystemExit), (OSError(28, "No space left on device"), PlanError)):
+        with monkeypatch.context() as during:
+            during.setattr(os, "fsync", Mock(side_effect=error))
+            with pytest.raises(seen):
+                planning.write_study(plan, {"a": 1})
+        assert not plan.folder.exists()
+        plan.check(SPACES, DATASETS)
+    planning.write_study(plan, {"a": 1})
+    assert [path.name for path in plan.folder.iterdir()] == ["study.json"]
+    with pytest.raises(PlanError, match="The run folder cannot be made"):
+        planning.write_study(plan, {"a": 2})

@@ -32,7 +32,7 @@ FLAGS = [
         "--resume",
         "--seed",
     ),
-    *("--cpus-per-trial", "--gpus-per-trial", "--epoch-budget", "--gpu-budget", "--time-budget"),
+    *("--cpus-per-trial", "--gpus-per-trial", "--epoch-budget", "--gpu-budget", "--time-budget", "--epoch-limit"),
     *("--final-configs", "--final-seeds", "--address", "--storage", "--optuna-storage", "--mlflow"),
     *("--resources", "--tensorboard", "--fp32", "--warm-start", "--plan", "--no-report"),
 ]
