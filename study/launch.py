@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, split
 from study import packing, reach, warm
 from study import plan as planning
-from study.job import EpochProbe, Probe
+from study.job import Probe
 from study.log import Log
 from study.mirrors import Reflection
 from study.mirrors import kinds as mirrors
@@ -50,8 +50,9 @@ class Study:
     data: SearchData
     content: planning.Json | None = None
     packed_anew: bool = False
-    log: Log | None = None
     storage: Storage | None = None
+    code: Code = field(default_factory=Code)
+    log: Log | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,20 @@ def foresee(plan: Plan, *, console: Console | None = None) -> "Forecast":
     plan.check(SPACES, DATASETS)
     console = console or Console()
     study = _prepare(plan, console)
-    probes, slots = _foreseen(study, console)
+    _start_ray(study, console)
+    from study import tune
+
+    try:
+        nodes, stored = tune.nodes(), _store(study)
+        _place(study, stored[0], nodes, console)
+        slots = packing.packings(study.plan, nodes)[0]
+        console.print("Measuring an epoch of each space ...", highlight=False)
+        jobs = packing.reference_jobs(study.plan, study.spaces)
+        probes = tune.time_epochs(jobs, stored[0], len(study.dataset.classes), slots, study.code)
+    except RuntimeError as error:
+        raise PlanError(f"The reference settings could not be measured: {error}.") from error
+    finally:
+        tune.stop()
     from study.forecast import forecast, rows
     from study.progress import show_rows
 
@@ -86,32 +100,12 @@ def foresee(plan: Plan, *, console: Console | None = None) -> "Forecast":
     return found
 
 
-def _foreseen(study: Study, console: Console) -> "tuple[list[EpochProbe], packing.Packing]":
-    """Measure an epoch of each space in a slot, and return them with the slots that there would be."""
-    from study import tune
-
-    with tempfile.TemporaryDirectory(prefix="archstudy-") as scratch:
-        packages, code = _code(study, Path(scratch))
-        _start_ray(study.plan.address, packages, console)
-        try:
-            nodes, stored = tune.nodes(), _store(study)
-            _place(study, stored[0], nodes, code, console)
-            slots = packing.packings(study.plan, nodes)[0]
-            console.print("Measuring an epoch of each space ...", highlight=False)
-            jobs = packing.reference_jobs(study.plan, study.spaces)
-            return tune.time_epochs(jobs, stored[0], len(study.dataset.classes), slots, code), slots
-        except RuntimeError as error:
-            raise PlanError(f"The reference settings could not be measured: {error}.") from error
-        finally:
-            tune.stop()
-
-
 def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
     """Go on with the study in `folder`. `changes` are fields of `Plan` that do not alter what is compared.
 
     They are trials (per space, not fewer than before), epoch_budget and gpu_budget (kept if not given), time_budget
-    (of this session), epoch_limit, data_dir (moved images), cpus_per_trial, gpus_per_trial, resources, address,
-    storage, optuna_storage, tensorboard, mlflow, command.
+    (of this session), data_dir (moved images), cpus_per_trial, gpus_per_trial, resources, address, storage,
+    optuna_storage, tensorboard, mlflow, command.
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
     if folder.name in ("", ".."):  # "." has no name of its own
@@ -183,9 +177,8 @@ def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:
-    with Interruption(console) as interruption, tempfile.TemporaryDirectory(prefix="archstudy-") as scratch:
-        packages, code = _code(study, Path(scratch))
-        dashboard = _start_ray(study.plan.address, packages, console)
+    with Interruption(console) as interruption:
+        dashboard = _start_ray(study, console)
         interruption.install()
         from study import tune
         from study.progress import show_end, show_plan
@@ -195,11 +188,11 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
             if study.plan.address is not None:
                 reach.check_nodes(study.plan, study.storage, tune.ask_nodes)
             stored = _store(study)
-            probes, why = _place(study, stored[0], nodes, code, console)
+            probes, why = _place(study, stored[0], nodes, console)
             engine, reflections = _open(study, nodes, probes, console)
             interruption.engine = engine
             show_plan(engine, study.dataset, study.data, dashboard, why, console)
-            _run(engine, stored, len(study.dataset.classes), code, console)
+            _run(study, engine, stored, console)
         finally:
             tune.stop()
     for reflection in reflections:
@@ -212,17 +205,22 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
     return outcome
 
 
-def _start_ray(address: str | None, packages: Sequence[str], console: Console) -> str | None:
-    """Start Ray or join a cluster; return the address of its dashboard."""
+def _start_ray(study: Study, console: Console) -> str | None:
+    """Start Ray, or join a cluster and send the code there; return the address of the dashboard."""
+    address, packages = study.plan.address, list[str]()
     if address is None:  # read when Ray is imported: listen on loopback only
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from study import tune
 
     console.print("Starting Ray ...", highlight=False)
-    try:
-        return tune.start(address, packages)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise PlanError(_no_ray(address, error)) from error
+    with tempfile.TemporaryDirectory(prefix="archstudy-") as scratch:
+        if address is not None:
+            files = [space.file for space in study.spaces.values() if space.file is not None]
+            packages, study.code = pack(files, Path(scratch))
+        try:
+            return tune.start(address, packages)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise PlanError(_no_ray(address, error)) from error
 
 
 def _no_ray(address: str | None, error: Exception) -> str:
@@ -233,7 +231,7 @@ def _no_ray(address: str | None, error: Exception) -> str:
 
 
 def _place(
-    study: Study, data: "Stored[SearchData]", nodes: Sequence[Mapping[str, float]], code: Code, console: Console
+    study: Study, data: "Stored[SearchData]", nodes: Sequence[Mapping[str, float]], console: Console
 ) -> tuple[Sequence[Probe], str]:
     """Settle how many trials share a GPU, by measuring where that was asked for; return what was found, and why."""
     from study import tune
@@ -245,7 +243,7 @@ def _place(
     console.print("Measuring a trial of each space on a GPU ...", highlight=False)
     jobs = packing.reference_jobs(plan, study.spaces)
     try:
-        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial, code)
+        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial, study.code)
     except RuntimeError as error:
         raise PlanError(
             f"--gpus-per-trial is auto, but the reference settings could not be measured on a GPU: {error}. Give a "
@@ -278,13 +276,6 @@ def _open(
     slots = packing.packings(plan, nodes)
     engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)
     return engine, reflections
-
-
-def _code(study: Study, scratch: Path) -> tuple[list[str], Code]:
-    """Return what a cluster needs of our code, and how its workers find it; nothing for this machine."""
-    if study.plan.address is None:
-        return [], Code()
-    return pack([space.file for space in study.spaces.values() if space.file is not None], scratch)
 
 
 def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:
@@ -323,19 +314,13 @@ def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
     return data, test
 
 
-def _run(
-    engine: "Engine",
-    stored: "tuple[Stored[SearchData], Stored[Images]]",
-    classes: int,
-    code: Code,
-    console: Console,
-) -> None:
+def _run(study: Study, engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Images]]", console: Console) -> None:
     from study import tune
     from study.progress import Progress
 
     try:
         with Progress(engine, console):
-            tune.execute(engine, *stored, classes, code)
+            tune.execute(engine, *stored, len(study.dataset.classes), study.code)
     except BaseException:
         engine.stop("failed")
         with suppress(OSError):  # a full disk has been said already

@@ -43,11 +43,11 @@ class Plan:
     `epoch_limit`: a trial that finishes no epoch in this time hangs; None: by the longest epoch (`study/silence.py`).
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
+    `resources`: what else of a cluster's own a slot takes, by name. `storage`: URI of a folder for checkpoints and
+    models, where nodes do not share the run folder. `optuna_storage`, `mlflow`: URLs of mirrors (`study/mirrors/`).
     `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
     seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
     `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
-    `resources`: what else of a cluster's own a slot takes, by name. `storage`: URI of a folder for checkpoints and
-    models, where nodes do not share the run folder. `optuna_storage`, `mlflow`: URLs of mirrors (`study/mirrors/`).
     """
 
     spaces: tuple[str, ...]
@@ -164,11 +164,6 @@ class Plan:
         if self.epoch_limit is not None and not 0 < self.epoch_limit < float("inf"):
             raise PlanError(f"--epoch-limit is {self.epoch_limit:g} s, but must be above 0. Give 90s, 30m or 2h.")
 
-        if self.epoch_budget is not None:
-            at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")
-        if self.gpu_budget is not None and not 0 < self.gpu_budget < float("inf"):
-            raise PlanError(f"--gpu-budget is {self.gpu_budget:g} s, but must be above 0. Give 90m, 8h or 0.5h.")
-
     def _check_cluster(self) -> None:
         for name, amount in self.resources.items():
             if name in ("CPU", "GPU"):
@@ -188,6 +183,10 @@ class Plan:
                     f"could read it. Give it by a variable or file that the service's own client reads "
                     f"(docs/security.md)."
                 )
+        if self.epoch_budget is not None:
+            at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")
+        if self.gpu_budget is not None and not 0 < self.gpu_budget < float("inf"):
+            raise PlanError(f"--gpu-budget is {self.gpu_budget:g} s, but must be above 0. Give 90m, 8h or 0.5h.")
 
     def _check_folder(self) -> None:
         if self.name in (".", "..") or "/" in self.name:
@@ -231,9 +230,9 @@ class Plan:
             "final_configs": content["final"]["configs"],
             "final_seeds": content["final"]["seeds"],
             "fp32": content["fp32"],
-            "warm": content.get("warm_start", {}),
             "storage": content.get("storage"),
             **content.get("mirrors", {}),
+            "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})
 

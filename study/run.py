@@ -63,10 +63,20 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
     yield "--address", str, "ADDRESS", "Ray cluster to join, such as auto or HOST:6379 (default: Ray on this machine)"
-    where = "folder for checkpoints, such as s3://BUCKET/FOLDER, where nodes share none (default: the run folder)"
+    where = "where checkpoints are kept if nodes share no folder, such as s3://BUCKET/FOLDER (default: the run folder)"
     yield "--storage", str, "URI", where
-    yield "--optuna-storage", str, "URL", "mirror the search live for optuna-dashboard: sqlite:///FILE (default: no)"
-    yield "--mlflow", str, "URL", "mirror the study live into MLflow: http://HOST:5000, sqlite:///FILE (default: no)"
+    yield (
+        "--optuna-storage",
+        str,
+        "URL",
+        "mirror the search for optuna-dashboard, such as sqlite:///FILE (default: none)",
+    )
+    yield (
+        "--mlflow",
+        str,
+        "URL",
+        "mirror the study into MLflow, such as http://HOST:5000 or sqlite:///FILE (default: none)",
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,9 +90,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
     for flag, kind, metavar, text in _flags():
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
-    own = "what else of a cluster a slot takes, by the names it was started with, such as big_disk=1 (default: nothing)"
+    own = "what else of a cluster a slot takes, as nodes were started with it, such as big_disk=1 (default: nothing)"
     made.add_argument("--resources", nargs="+", type=_resource, metavar="NAME=X", help=own)
-    files = "mirror the study live into TensorBoard files, in the run folder's tensorboard/ (default: no)"
+    files = "mirror the study into TensorBoard files, in the run folder's tensorboard/ (default: no)"
     made.add_argument("--tensorboard", action="store_true", default=None, help=files)
     exact = "compute in fp32; by default bf16 where the hardware has it and images are 16x16 or more"
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
@@ -151,10 +161,10 @@ def _start(asked: dict[str, Any]) -> Outcome | None:
     given = {name: value for name, value in asked.items() if value is not None}
     if "space" in given:
         given["spaces"] = tuple(given.pop("space"))
-    if "warm_start" in given:
-        given["warm_start"] = tuple(given["warm_start"])
     if "resources" in given:
         given["resources"] = dict(given["resources"])
+    if "warm_start" in given:
+        given["warm_start"] = tuple(given["warm_start"])
     if only_plan:
         if folder is not None:
             raise PlanError("--plan is for a new study, and --resume for one that exists. Leave one of them out.")

@@ -242,10 +242,7 @@ class Trial:
         self._seconds_to_save = self._last_saved - start
 
     def _restore(self) -> None:
-        """Go on from the last checkpoint, or the one before where that is damaged, or else from the beginning.
-
-        One that was made for another trial is not used: a study whose log lost its end may have suggested otherwise.
-        """
+        """Go on from the last checkpoint, or the one before where that is damaged, or else from the beginning."""
         for path in (self.checkpoint, self.previous_checkpoint):
             if path.exists():
                 try:
@@ -254,9 +251,9 @@ class Trial:
                     with (self._files.folder / "trial.log").open("a") as file:
                         file.write(f"{path} is damaged and not used: {_one_line(error)}\n")
                 else:
-                    if state["made_for"] == self._identity:
+                    if state["made_for"] == self._identity:  # else its log lost its end, and now suggests otherwise
                         self._take_over(state)
-                        return
+                    return
 
     def _take_over(self, state: dict[str, Any]) -> None:
         self.epoch = state["epoch"]

@@ -406,18 +406,18 @@ class Stored(Generic[Value]):
 
 def measure(jobs: list[Job], data: Stored[SearchData], classes: int, cpus: int, code: Code) -> list[Probe]:
     """Train each of `jobs` for a moment on a GPU and return what it took. Raises `RuntimeError` where one cannot."""
-    return _in_a_slot(jobs, data, classes, cpus, 1, code, "measure")
+    return _in_a_slot(jobs, data, classes, cpus, 1, "measure", code)
 
 
 def time_epochs(
     jobs: list[Job], data: Stored[SearchData], classes: int, packing: Packing, code: Code
 ) -> list[EpochProbe]:
     """Train each of `jobs` for a moment in a slot and return what an epoch takes. Raises as `measure` does."""
-    return _in_a_slot(jobs, data, classes, packing.cpus, packing.gpus, code, "time")
+    return _in_a_slot(jobs, data, classes, packing.cpus, packing.gpus, "time", code)
 
 
 def _in_a_slot(
-    jobs: list[Job], data: Stored[SearchData], classes: int, cpus: float, gpus: float, code: Code, method: str
+    jobs: list[Job], data: Stored[SearchData], classes: int, cpus: float, gpus: float, method: str, code: Code
 ) -> list[Any]:
     """Have a slot with these resources do `method` with each job."""
     statistics = data.value.channel_statistics()

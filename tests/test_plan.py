@@ -192,23 +192,6 @@ def test_whether_images_may_be_mirrored_reaches_the_search(mirror: bool, monkeyp
     assert described["dataset"]["mirror"] == mirror
 
 
-def test_a_kill_or_a_full_disk_leaves_a_whole_run_folder_or_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = Plan(("resnet",), runs=tmp_path / "runs", name="s")
-    for error, seen in ((SystemExit(), SystemExit), (OSError(28, "No space left on device"), PlanError)):
-        with monkeypatch.context() as during:
-            during.setattr(os, "fsync", Mock(side_effect=error))
-            with pytest.raises(seen):
-                planning.write_study(plan, {"a": 1})
-        assert not plan.folder.exists()
-        plan.check(SPACES, DATASETS)
-    planning.write_study(plan, {"a": 1})
-    assert [path.name for path in plan.folder.iterdir()] == ["study.json"]
-    with pytest.raises(PlanError, match="The run folder cannot be made"):
-        planning.write_study(plan, {"a": 2})
-
-
 @pytest.mark.parametrize(
     ("node", "amount", "expected"),
     [
@@ -231,3 +214,20 @@ def test_slots_take_a_clusters_own_resources(node: dict[str, float], amount: flo
         assert packing.slots <= expected
     assert packings(plan, [node])[0].slots == expected
     assert packings(plan, [])[0].slots == 0
+
+
+def test_a_kill_or_a_full_disk_leaves_a_whole_run_folder_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(("resnet",), runs=tmp_path / "runs", name="s")
+    for error, seen in ((SystemExit(), SystemExit), (OSError(28, "No space left on device"), PlanError)):
+        with monkeypatch.context() as during:
+            during.setattr(os, "fsync", Mock(side_effect=error))
+            with pytest.raises(seen):
+                planning.write_study(plan, {"a": 1})
+        assert not plan.folder.exists()
+        plan.check(SPACES, DATASETS)
+    planning.write_study(plan, {"a": 1})
+    assert [path.name for path in plan.folder.iterdir()] == ["study.json"]
+    with pytest.raises(PlanError, match="The run folder cannot be made"):
+        planning.write_study(plan, {"a": 2})
