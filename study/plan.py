@@ -37,7 +37,7 @@ class Plan:
     """One study: what to compare, on what, for how long. Numbers of trials are per space, times in seconds.
 
     `image_size` (height, width) None: as the images are. `test_fraction` None: the test split of the source, or 20 %.
-    `fp32`: compute in float32 even where bf16 is faster.
+    `fp32`: compute in float32 even where bf16 is faster. `no_stopping`: every trial has its full length.
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
     """
@@ -58,6 +58,7 @@ class Plan:
     final_configs: int = 1
     final_seeds: int = 4
     fp32: bool = False
+    no_stopping: bool = False
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 
@@ -74,7 +75,9 @@ class Plan:
 
     @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs at which ASHA decides."""
+        """Epochs at which ASHA decides; none where nothing is stopped."""
+        if self.no_stopping:
+            return ()
         grace = math.ceil(self.max_epochs / self.reduction_factor**2)  # two rungs: a ninth and a third of the length
         return rungs(self.max_epochs, self.reduction_factor, grace)
 
@@ -176,6 +179,7 @@ class Plan:
             "final_configs": content["final"]["configs"],
             "final_seeds": content["final"]["seeds"],
             "fp32": content["fp32"],
+            "no_stopping": content.get("no_stopping", False),  # from before it could be asked for
         }
         return cls(**{**asked, **changes})
 
@@ -289,6 +293,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
         "seed": plan.seed,
         "fp32": plan.fp32,
+        "no_stopping": plan.no_stopping,
         "resources": {"cpus_per_trial": plan.cpus_per_trial, "gpus_per_trial": plan.gpus_per_trial},
         "command": list(plan.command),
         "git": _git(),

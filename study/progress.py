@@ -16,6 +16,7 @@ from analysis.events import Event
 from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
+from study.plan import Plan
 from study.state import Run
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
@@ -184,8 +185,7 @@ def show_plan(
         **_left_out(dataset, plan.folder),
         "Search": f"{_count(trials, 'trial')} of each space: the reference setting, {plan.random_trials} random, "
         f"the rest by TPE",
-        "Stopping": f"{plan.max_epochs} epochs at full length; at epoch {' and '.join(map(str, plan.rungs))} the best "
-        f"third goes on",
+        "Stopping": _stopping(plan),
         "Final": f"{plan.final_configs} winner of each space retrained with {_count(plan.final_seeds, 'fresh seed')}, "
         f"then the test split, once",
         "At most": f"{runs * plan.max_epochs:,} epochs",
@@ -194,6 +194,11 @@ def show_plan(
         "Dashboard": f"{dashboard} (it asks for a token: ray get-auth-token)" if dashboard else "could not start",
     }
     _show_rows(rows, console)
+
+
+def _stopping(plan: Plan) -> str:
+    full = f"{plan.max_epochs} epochs at full length"
+    return f"{full}; at epoch {' and '.join(map(str, plan.rungs))} the best third goes on" if plan.rungs else full
 
 
 def _count(number: int, noun: str) -> str:
