@@ -2,13 +2,12 @@
 
 import difflib
 import json
-import math
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Any, Final, Literal, Self
 
 from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, Subset
-from study.asha import rungs
-from study.sampler import TPE, random_arm
+from study.policy import FIRST_POLICY, Policy
+from study.sampler import TPE
 from study.space import Space
 
 FORMAT: Final = 1
 KEYS: Final = {"spaces", "dataset", "data_dir", "trials", "max_epochs", "seed", "fp32", "resources", "final"}
-REDUCTION_FACTOR: Final = 3
 PACKAGES: Final = ("torch", "torchvision", "ray", "optuna", "pandas", "seaborn", "numpy", "scikit-learn")
 
 Json = dict[str, Any]
@@ -59,6 +57,7 @@ class Plan:
     final_seeds: int = 4
     fp32: bool = False
     no_stopping: bool = False
+    policy: Policy = field(default=Policy())
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 
@@ -69,22 +68,14 @@ class Plan:
         return self.runs / (self.name or "-".join((*(Path(space).stem for space in self.spaces), data or self.dataset)))
 
     @property
-    def reduction_factor(self) -> int:
-        """One of so many trials goes on at a rung."""
-        return REDUCTION_FACTOR
-
-    @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which ASHA decides; none where nothing is stopped."""
-        if self.no_stopping:
-            return ()
-        grace = math.ceil(self.max_epochs / self.reduction_factor**2)  # two rungs: a ninth and a third of the length
-        return rungs(self.max_epochs, self.reduction_factor, grace)
+        return () if self.no_stopping else self.policy.rungs(self.max_epochs)
 
     @property
     def random_trials(self) -> int:
         """Trials of the random arm, per space."""
-        return random_arm(self.trials)
+        return self.policy.random_trials(self.trials)
 
     def check(self, spaces: Collection[str], datasets: Collection[str]) -> None:
         """Raise `PlanError` for what can be known to be wrong before anything starts."""
@@ -179,7 +170,9 @@ class Plan:
             "final_configs": content["final"]["configs"],
             "final_seeds": content["final"]["seeds"],
             "fp32": content["fp32"],
-            "no_stopping": content.get("no_stopping", False),  # from before it could be asked for
+            # Studies from before these were written have neither.
+            "no_stopping": content.get("no_stopping", False),
+            "policy": Policy(**content["policy"]) if "policy" in content else FIRST_POLICY,
         }
         return cls(**{**asked, **changes})
 
@@ -288,8 +281,9 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "trials": plan.trials,
         "max_epochs": plan.max_epochs,
         "rungs": list(plan.rungs),
-        "reduction_factor": plan.reduction_factor,
-        "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": "pruned"},
+        "reduction_factor": plan.policy.reduction_factor,
+        "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": plan.policy.stopped},
+        "policy": asdict(plan.policy),
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
         "seed": plan.seed,
         "fp32": plan.fp32,

@@ -57,8 +57,8 @@ class State:
         self.chosen: dict[str, tuple[str, ...]] = {}
         self.test_openings = 0
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
-        self.samplers = {name: Sampler(space, plan.seed) for name, space in spaces.items()}
-        self.asha = {name: Asha(plan.rungs, plan.reduction_factor) for name in spaces}
+        self.samplers = {name: Sampler(space, plan.seed, plan.policy) for name, space in spaces.items()}
+        self.asha = {name: Asha(plan.rungs, plan.policy.reduction_factor) for name in spaces}
 
     def of_kind(self, kind: Kind, space: str | None = None) -> list[Run]:
         """Runs of one kind, of one space if given."""
