@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
     exact = "compute in fp32; by default bf16 where the hardware has it and images are 16x16 or more"
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
-    whole = "train every trial to its full length: it costs some times as much, and records whole learning curves"
+    whole = "train every trial to its full length, to record whole learning curves; by default ASHA stops poor ones"
     made.add_argument("--no-stopping", action="store_true", default=None, help=whole)
     later = "leave the report out; python -m analysis.report RUN_DIR writes it later"
     made.add_argument("--no-report", action="store_true", help=later)

@@ -1,81 +1,118 @@
-"""A study under a simulated clock."""
+"""Compare search policies under a simulated clock: `python -m study.simulate`.
 
-import heapq
-from typing import Any, NamedTuple, Protocol
+A policy gets a number of slots and a budget in epochs; networks are replaced by learning curves, made up
+(`study/simulation/curves.py`) or recorded by `python -m study.run --no-stopping`. The study's own engine, sampler and
+ASHA take part as they are. docs/search.md says how the figures are to be read.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from typing import Final
 
 import numpy as np
+import pandas as pd
 
-from study.curves import Problem
+from analysis import style
+from study.plan import at_least, check_name
+from study.simulation import comparison
+from study.simulation.clock import simulate
+from study.simulation.curves import FAMILIES, Problem, made_up, recorded
+from study.simulation.policies import BASE, OURS, POLICIES, RAY
+from study.spaces import SPACES
 
-
-class Task(NamedTuple):
-    """A trial to go on with after `epochs` epochs."""
-
-    key: str
-    config: dict[str, Any]
-    seed: int
-    epochs: int
-
-
-class Search(Protocol):
-    """A search policy at work. `next` gives what a free slot shall do, None while there is nothing."""
-
-    def next(self) -> Task | None: ...
-
-    def report(self, key: str, epoch: int, score: float, seconds: float) -> bool: ...
+SHOWN: Final = (BASE, "random + ASHA", RAY, OURS)  # in the figure
+STEPS: Final = 48  # points of the budget at which regret is read
 
 
-class Moment(NamedTuple):
-    """After so many epochs and seconds, the regret of the trial that would be chosen; `trials` begun."""
-
-    epochs: int
-    seconds: float
-    regret: float
-    trials: int
-
-
-class _Chosen:
-    """The trial that would be retrained, as `study.final.winners` chooses: the longest, of these the best."""
-
-    def __init__(self) -> None:
-        self._results: dict[str, tuple[int, float]] = {}
-        self.key: str | None = None
-
-    def report(self, key: str, epoch: int, score: float) -> bool:
-        """Take in a score; return whether another trial is chosen now."""
-        before = self.key
-        if np.isfinite(score):
-            self._results[key] = (epoch, score)
-            if self.key is None or self._results[key] > self._results[self.key]:
-                self.key = key
-        elif self._results.pop(key, None) is not None and key == self.key:
-            self.key = max(self._results, key=self._results.__getitem__, default=None)
-        return self.key != before
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(prog="python -m study.simulate", description="Compare search policies by simulation.")
+    made.add_argument("--families", nargs="*", default=list(FAMILIES), help=f"made-up curves: {', '.join(FAMILIES)}")
+    made.add_argument("--curves", nargs="*", type=Path, default=[], metavar="RUN_DIR", help="studies of --no-stopping")
+    made.add_argument("--policies", nargs="+", default=list(POLICIES), help=f"any of: {', '.join(POLICIES)}")
+    made.add_argument("--space", default="resnet", help="space of the made-up curves (default resnet)")
+    made.add_argument("--max-epochs", type=int, default=27, help="full length of the made-up curves (default 27)")
+    made.add_argument("--lengths", type=int, default=40, help="budget of a search in full lengths (default 40)")
+    made.add_argument("--slots", type=int, default=4, help="trials at once (default 4)")
+    made.add_argument("--seeds", type=int, default=30, help="drawn problems of each kind (default 30)")
+    made.add_argument("--processes", type=int, default=1, help="processes (default 1)")
+    made.add_argument("--out", type=Path, help="folder for the table and the figure (default: print alone)")
+    return made
 
 
-def simulate(search: Search, problem: Problem, slots: int, epochs: int) -> list[Moment]:
-    """Run a search with so many slots until `epochs` are spent; return the moments at which the choice changed."""
-    running: list[tuple[float, int, int, Task]] = []
-    curves, worths = {}, {}
-    clock, spent, free, order = 0.0, 0, slots, 0
-    chosen, moments = _Chosen(), []
-    while spent < epochs:
-        while free and (task := search.next()) is not None:
-            curves[task.key] = problem.curve(task.config, task.seed)
-            order, free = order + 1, free - 1
-            heapq.heappush(running, (clock + curves[task.key].seconds, order, task.epochs + 1, task))
-        if not running:
-            break
-        clock, _, epoch, task = heapq.heappop(running)
-        curve, spent = curves[task.key], spent + 1
-        score = float(curve.scores[epoch - 1])
-        goes_on = search.report(task.key, epoch, score, curve.seconds)
-        if chosen.report(task.key, epoch, score):
-            worth = curves[chosen.key].worth if chosen.key else problem.usual
-            moments.append(Moment(spent, clock, problem.regret(worth), len(curves)))
-        if goes_on and epoch < problem.max_epochs:
-            order += 1
-            heapq.heappush(running, (clock + curve.seconds, order, epoch + 1, task))
-        else:
-            free += 1
-    return [*moments, Moment(spent, clock, moments[-1].regret if moments else 1.0, len(curves))]
+def check(asked: argparse.Namespace) -> None:
+    """Raise `PlanError` for what no simulation can do."""
+    for family in asked.families:
+        check_name("family", family, FAMILIES)
+    for policy in asked.policies:
+        check_name("policy", policy, POLICIES)
+    check_name("space", asked.space, SPACES)
+    at_least("--max-epochs", asked.max_epochs, 2, "epochs")
+    for name in ("lengths", "slots", "seeds", "processes"):
+        at_least(f"--{name}", getattr(asked, name), 1, "")
+
+
+@cache
+def _recorded(folder: Path) -> dict[str, Problem]:
+    return {f"recorded: {problem.space.name}": problem for problem in recorded(folder)}
+
+
+def traces(asked: argparse.Namespace, kind: str | Path, seed: int) -> pd.DataFrame:
+    """Return the traces of every policy on the problems of one kind, a family or a folder of recorded curves."""
+    problems = _recorded(kind) if isinstance(kind, Path) else {kind: _made_up(asked, kind, seed)}
+    found = []
+    for name, problem in problems.items():
+        epochs = asked.lengths * problem.max_epochs
+        for policy in asked.policies:
+            begun = time.process_time()
+            search = POLICIES[policy](problem, seed, asked.slots, epochs)
+            trace = pd.DataFrame(simulate(search, problem, asked.slots, epochs))
+            trace = trace.assign(problem=name, policy=policy, seed=seed, cpu_seconds=time.process_time() - begun)
+            found.append(trace.assign(spent=trace["epochs"] / problem.max_epochs))
+    return pd.concat(found, ignore_index=True)
+
+
+def _made_up(asked: argparse.Namespace, family: str, seed: int) -> Problem:
+    return made_up(family, SPACES[asked.space], asked.max_epochs, seed)
+
+
+def compare(asked: argparse.Namespace) -> pd.DataFrame:
+    """Return the traces of all, from so many processes."""
+    kinds = [kind for kind in (*asked.families, *asked.curves) for _ in range(asked.seeds)]
+    seeds = list(range(asked.seeds)) * (len(kinds) // asked.seeds)
+    if asked.processes == 1:
+        return pd.concat([traces(asked, kind, seed) for kind, seed in zip(kinds, seeds, strict=True)])
+    with ProcessPoolExecutor(asked.processes) as pool:
+        return pd.concat(pool.map(partial(traces, asked), kinds, seeds))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, or 2 for bad input."""
+    asked = parser().parse_args(arguments)
+    try:
+        check(asked)
+        found = compare(asked)
+    except ValueError as error:  # a PlanError is one
+        print(error, file=sys.stderr)
+        return 2
+    grid = np.arange(1, STEPS + 1) * asked.lengths / STEPS
+    table = comparison.regrets(found, grid)
+    print(comparison.describe(table, grid, OURS, RAY))
+    if asked.out is not None:
+        asked.out.mkdir(parents=True, exist_ok=True)
+        found.to_csv(asked.out / "traces.csv", index=False)
+        with style.style():
+            canvas = style.new_canvas(height=2.6 * -(-found["problem"].nunique() // 3))
+            comparison.draw_regrets(canvas, table, [name for name in SHOWN if name in asked.policies])
+            for kind, content in style.files(canvas).items():
+                (asked.out / f"search.{kind}").write_bytes(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

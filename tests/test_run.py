@@ -33,7 +33,7 @@ FLAGS = [
         "--seed",
     ),
     *("--cpus-per-trial", "--gpus-per-trial", "--time-budget", "--final-configs", "--final-seeds", "--address"),
-    *("--fp32", "--no-report"),
+    *("--fp32", "--no-stopping", "--no-report"),
 ]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.events import Event
 from study.asha import Asha, rungs
-from study.curves import Problem
+from study.simulation.curves import CHANCE, Problem
 from study.engine import Engine
 from study.job import Job
 from study.log import Log
@@ -24,8 +24,11 @@ from study.packing import Packing
 from study.plan import Plan
 from study.policy import Policy
 from study.sampler import draw, seed_of
-from study.simulate import Search, Task
+from study.simulation.clock import Search, Task
 
+Make = Callable[[Problem, int, int, int], Search]  # from a problem, a seed, slots and a budget in epochs
+
+BASE: Final = "random, full length"  # what the others are measured against
 ENDLESS: Final = 1_000_000  # trials: the budget ends a search
 
 
@@ -175,3 +178,30 @@ class Brackets(Random):
         if decision is not None:
             self._bracket[key].record(key, epoch, score)
         return decision is None or decision.action == "continue"
+
+
+def _study(policy: Policy, *, no_stopping: bool = False) -> Make:
+    return lambda problem, seed, slots, epochs: Study(problem, seed, slots, epochs, policy, no_stopping)
+
+
+def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
+    del slots, epochs
+    from study.simulation.ray_pair import RayPair  # takes seconds to import
+
+    return RayPair(problem.space, problem.max_epochs, seed, CHANCE)
+
+
+OURS: Final = "the default"
+RAY: Final = "Ray's OptunaSearch + ASHA"
+
+POLICIES: Final[dict[str, Make]] = {
+    BASE: _study(Policy(random_share=1.0), no_stopping=True),
+    "TPE, full length": _study(Policy(), no_stopping=True),
+    "one epoch, then the best": lambda problem, seed, slots, epochs: OneEpoch(problem, seed, epochs),
+    "Hyperband brackets": lambda problem, seed, slots, epochs: Brackets(problem, seed),
+    RAY: _ray,
+    "random + ASHA": _study(Policy(random_share=1.0)),
+    "TPE + ASHA, pruned": _study(Policy(stopped="pruned")),
+    "TPE + ASHA, last": _study(Policy(stopped="last")),
+    "TPE + ASHA, rung-rank": _study(Policy(stopped="rung-rank")),
+}

@@ -15,7 +15,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from study.sampler import ask, seed_of
-from study.simulate import Task
+from study.simulation.clock import Task
 from study.space import Space
 
 
