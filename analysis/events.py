@@ -5,9 +5,10 @@ One JSON object a line, appended by the driver of a study, never changed. Every 
 take the names from here; `docs/tables.md` explains them to people and a test compares the two.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Final
+
+import orjson
 
 Event = dict[str, Any]
 
@@ -41,6 +42,8 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_closed": ("reason",),
 }
 
+_FIELDS: Final = {name: frozenset(("time", *fields)) for name, fields in EVENTS.items()}
+
 STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
 ORIGINS: Final = ("reference", "random", "tpe", "warm")
 
@@ -65,14 +68,15 @@ def read_events(path: Path) -> tuple[list[Event], int]:
 
 def _parse(path: Path, number: int, line: bytes) -> Event:
     try:
-        event = json.loads(line)
-        name = event["event"]
-        missing = [field for field in ("time", *EVENTS[name]) if field not in event]
-    except (ValueError, KeyError, TypeError) as error:
+        event: Event = orjson.loads(line)
+        whole = event.keys() >= _FIELDS[event["event"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenLogError(
             f"{path}:{number}: {line[:80]!r} is not an event of a study ({error!r}). Restore the file from a copy, or "
             f"delete this line if you accept to lose what it said."
         ) from error
-    if missing:
+    if not whole:
+        name = event["event"]
+        missing = [field for field in ("time", *EVENTS[name]) if field not in event]
         raise BrokenLogError(f"{path}:{number}: the event {name!r} lacks {', '.join(missing)}.")
-    return dict(event)
+    return event

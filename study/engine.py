@@ -57,9 +57,11 @@ class Engine:
         self._testing = False
         self._same_failures: list[str] = []
         self._packings: Sequence[Packing] = ()
+        self._weighed: dict[str, tuple[int, int]] = {}  # epochs and ended trials when winners were last looked for
         self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
         for event in log.replayed:
             self.state.apply(event)
+        log.replayed.clear()  # half a million events are some hundred megabytes
 
     # What to do next
 
@@ -84,9 +86,8 @@ class Engine:
         fields = {"slots": self.packing.slots, "time_budget": self._time_budget, "command": command}
         measured = ({"event": "packing_measured", **asdict(probe)} for probe in probes)
         self._record({"event": "study_opened", "trials": trials or self.state.trials, **fields}, *measured)
-        for run in list(self.state.runs.values()):
-            if not run.ended:
-                self._settle(run)
+        for run in list(self.state.open.values()):
+            self._settle(run)
 
     def next_job(self) -> Next:
         """Return what a free slot shall do: unfinished runs first, then new trials, final runs, the test split."""
@@ -96,7 +97,7 @@ class Engine:
             return "wait"
         if not self.search_is_over:
             return self._next_trial()
-        if any(run.state == "running" for run in self.state.of_kind("trial")):
+        if any(run.state == "running" for run in self.state.open_of("trial")):
             return "wait"
         return self._next_final()
 
@@ -108,14 +109,14 @@ class Engine:
 
     @property
     def _at_work(self) -> int:
-        return self._testing + sum(run.state == "running" for run in self.state.runs.values())
+        return self._testing + sum(run.state == "running" for run in self.state.open.values())
 
     @property
     def search_is_over(self) -> bool:
         """Whether no trial is left to start or to finish, or the time for it is up."""
         if self._clock() >= self._deadline:
             return True
-        return self._space_in_turn() is None and all(run.ended for run in self.state.of_kind("trial"))
+        return self._space_in_turn() is None and not self.state.open_of("trial")
 
     def stop(self, reason: str) -> None:
         """Hand out nothing more; `reason` is what `study_closed` will say."""
@@ -123,7 +124,7 @@ class Engine:
 
     def close(self) -> None:
         """Note what was cut off, so that it can be resumed, and end the log."""
-        running = [run for run in self.state.runs.values() if run.state == "running"]
+        running = [run for run in self.state.open.values() if run.state == "running"]
         events = [self._ended(run, "interrupted", None) for run in running]
         self._record(*events, {"event": "study_closed", "reason": self.outcome})
         self._log.close()
@@ -135,8 +136,7 @@ class Engine:
             return self.stopped
         if self.failed_spaces:
             return "failed"
-        trials = self.state.of_kind("trial")
-        if self._space_in_turn() is not None or any(not run.ended for run in trials):
+        if self._space_in_turn() is not None or self.state.open_of("trial"):
             return "time budget"
         winners_now = {trial for chosen in self.state.chosen.values() for trial in chosen}
         finals = [run for run in self.state.of_kind("final") if run.trial in winners_now]
@@ -145,8 +145,8 @@ class Engine:
     @property
     def failed_spaces(self) -> list[str]:
         """Spaces all of whose trials failed: they were not compared."""
-        runs = {space: self.state.of_kind("trial", space) for space in self._spaces}
-        return [space for space, trials in runs.items() if trials and all(run.state == "failed" for run in trials)]
+        tallies = self.state.tallies["trial"]
+        return [space for space, trials in tallies.items() if 0 < len(trials.runs) == trials.states["failed"]]
 
     def _space_in_turn(self) -> str | None:
         """The space with the fewest trials, in the order given, while it has fewer than its share."""
@@ -155,7 +155,7 @@ class Engine:
         return name if counts[name] < self.state.trials else None
 
     def _next_trial(self) -> Next:
-        for run in self.state.of_kind("trial"):
+        for run in self.state.open_of("trial"):
             if run.state in ("waiting", "interrupted"):
                 return self._job(run)
         space = self._space_in_turn()
@@ -175,15 +175,19 @@ class Engine:
         for run in self._planned_finals():
             if run.state in ("waiting", "interrupted"):
                 return self._job(run)
-        finals = self.state.of_kind("final")
-        if self._testing or any(run.state == "running" for run in finals):
+        if self._testing or any(run.state == "running" for run in self.state.open_of("final")):
             return "wait"
+        finals = self.state.of_kind("final")
         untested = tuple(run.key for run in finals if run.state == "finished" and run.tested is None)
         self._testing = bool(untested)
         return OpenTest(untested, self.plan.folder.absolute() / "final", self.plan.fp32) if untested else "done"
 
     def _choose(self, space: str) -> None:
-        """Note the winners of a space, unless the log has the same ones."""
+        """Note the winners of a space, unless the log has the same ones. Asked again, it looks only at what is new."""
+        trials = self.state.tallies["trial"][space]
+        weighed, self._weighed[space] = self._weighed.get(space), (trials.epochs, trials.ended)
+        if weighed == self._weighed[space]:
+            return
         best = winners(self.state.of_kind("trial", space), self.plan.final_configs)
         if self.state.chosen.get(space, ()) == tuple(run.key for run in best):
             return
@@ -201,7 +205,7 @@ class Engine:
         ]
 
     def _job(self, run: Run) -> Job:
-        run.state = "running"
+        self.state.move(run, "running")
         run.attempts += 1
         self._together[run.key] = self.packing.together
         space = self._spaces[run.space]

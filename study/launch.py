@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
-from analysis.events import read_events
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, split
@@ -34,7 +33,8 @@ if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag
 class Study:
     """A checked plan with its spaces and data. `content` is study.json of a study that exists, None of a new one.
 
-    `packed_anew`: this resume was asked for other slots, so an earlier lack of memory no longer limits them.
+    `packed_anew`: this resume was asked for other slots, so an earlier lack of memory no longer limits them. `log` is
+    open from before Ray starts where there is one.
     """
 
     plan: Plan
@@ -43,6 +43,7 @@ class Study:
     data: SearchData
     content: planning.Json | None = None
     packed_anew: bool = False
+    log: Log | None = None
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,27 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     if folder.name in ("", ".."):  # "." has no name of its own
         folder = folder.resolve()
     content = planning.read_study(folder)
-    Log(folder / "events.jsonl").close()  # is another driver at it? Better known before Ray starts
-    events, _ = read_events(folder / "events.jsonl")
-    so_far = [event["trials"] for event in events if event["event"] == "study_opened"] or [content["trials"]]
+    console = console or Console()
+    log = Log(folder / "events.jsonl")  # is another driver at it? Better known before Ray starts
+    try:
+        return _conduct(_prepare_again(folder, content, log, changes, console), report, console)
+    finally:
+        log.close()
+
+
+def _prepare_again(
+    folder: Path, content: planning.Json, log: Log, changes: Mapping[str, Any], console: Console
+) -> Study:
+    so_far = [event["trials"] for event in log.replayed if event["event"] == "study_opened"] or [content["trials"]]
     plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
     plan.check_spaces(SPACES)
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
-    console = console or Console()
     study = _prepare(plan, console)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
-    study.content = content
+    study.content, study.log = content, log
     study.packed_anew = not changes.keys().isdisjoint({"cpus_per_trial", "gpus_per_trial"})
-    return _conduct(study, report, console)
+    return study
 
 
 def _prepare(plan: Plan, console: Console) -> Study:
@@ -186,7 +195,7 @@ def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[P
         planning.write_study(plan, planning.describe(plan, study.spaces, study.dataset, study.data, hardware))
     else:  # the random arm and the rest of the design stay as they were planned
         plan = replace(plan, trials=study.content["trials"])
-    log = Log(plan.folder / "events.jsonl")
+    log = study.log or Log(plan.folder / "events.jsonl")
     engine = Engine(plan, study.spaces, log, time_budget=plan.time_budget)
     slots = packing.packings(plan, nodes)
     engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)

@@ -17,7 +17,6 @@ from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
 from study.plan import Plan
-from study.state import Run
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
 LIVE_SECONDS: Final = 0.25  # between two redraws
@@ -110,24 +109,22 @@ class Progress:
 
     def _counts(self, space: str) -> str:
         state = self._engine.state
-        trials, finals = state.of_kind("trial", space), state.of_kind("final", space)
-        counts = f"{_number(trials, 'ended')}/{state.trials} done, {_number(trials, 'running')} running"
-        counts += f", {_number(trials, 'stopped')} stopped early"
-        bad = sum(run.state in ("failed", "diverged") for run in trials)
+        trials, finals = state.tallies["trial"][space], state.tallies["final"][space]
+        counts = f"{trials.ended}/{state.trials} done, {trials.states['running']} running"
+        counts += f", {trials.states['stopped']} stopped early"
+        bad = trials.states["failed"] + trials.states["diverged"]
         if bad:
             counts += f", {bad} failed or diverged"
-        if finals:
+        if finals.runs:
             planned = self._engine.plan.final_configs * self._engine.plan.final_seeds
-            counts += f", {_number(finals, 'ended')}/{planned} final runs"
+            counts += f", {finals.ended}/{planned} final runs"
         return counts
 
     def _best(self, space: str) -> str:
         """The best score at full length, or, before there is one, the best of those that came furthest."""
-        trials = self._engine.state.of_kind("trial", space)
-        scored = [run for run in trials if run.score is not None and run.state not in ("diverged", "failed")]
-        if not scored:
+        best = self._engine.state.tallies["trial"][space].best
+        if best is None:
             return "none yet"
-        best = max(scored, key=lambda run: (run.epochs, run.score or 0.0))
         return f"{best.score:.4f} ({best.key}, epoch {best.epochs})"
 
     def _clock(self) -> str:
@@ -138,26 +135,18 @@ class Progress:
     def _seconds_left(self) -> float | None:
         """Slot seconds still to spend over the slots; what a trial takes is the mean of those that ended."""
         state, plan = self._engine.state, self._engine.plan
-        trials = state.of_kind("trial")
-        ended = [run for run in trials if run.ended]
-        epochs = sum(run.epochs for run in trials)
+        trials, finals = state.tallies["trial"].values(), state.tallies["final"].values()
+        ended, epochs = sum(tally.ended for tally in trials), sum(tally.epochs for tally in trials)
         if not ended or not epochs:
             return None
-        search = (len(self._engine.spaces) * state.trials - len(ended)) * _seconds(ended) / len(ended)
-        per_epoch = _seconds(trials) / epochs
-        finals = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
-        done = sum(run.epochs for run in state.of_kind("final"))
+        per_trial = sum(tally.ended_seconds for tally in trials) / ended
+        per_epoch = sum(tally.seconds for tally in trials) / epochs
+        search = (len(self._engine.spaces) * state.trials - ended) * per_trial
+        planned = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
+        done = sum(tally.epochs for tally in finals)
         slots = self._engine.packing.slots
-        waves = math.ceil(finals / slots) * slots  # the last wave may leave slots empty
+        waves = math.ceil(planned / slots) * slots  # the last wave may leave slots empty
         return max(0.0, (search + (waves * plan.max_epochs - done) * per_epoch) / slots)
-
-
-def _number(runs: list[Run], state: str) -> int:
-    return sum(run.ended if state == "ended" else run.state == state for run in runs)
-
-
-def _seconds(runs: list[Run]) -> float:
-    return sum(run.seconds for run in runs)
 
 
 def duration(seconds: float) -> str:

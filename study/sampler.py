@@ -3,23 +3,25 @@
 An in-memory Optuna study, fed by the events of the log. Each suggestion has a random generator of its own, seeded by
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
 
-What TPE is told: a trial of full length is COMPLETE with its score; a diverged one, or one too large for the memory, is
-PRUNED and marked infeasible, so TPE learns to keep away; a failed one is FAIL and teaches nothing. Of a trial that ASHA
-stopped, and with it of the others, TPE is told what the policy says:
+What Optuna is told: a trial of full length is COMPLETE with its score; a diverged one, or one too large for the memory,
+is PRUNED and marked infeasible, so TPE learns to keep away; a failed one is FAIL and teaches nothing. What it is told
+when ASHA stops trials is a matter of the policy:
 
-- `pruned`: it is PRUNED with its scores at the rungs. TPE ranks it below every complete one, and among the pruned by how
-  far it came.
-- `last`: it is COMPLETE with its last score, as if that were the score at full length.
-- `rung-rank`: all are COMPLETE with the place that successive halving would give them today: who would not be among the
-  best at a rung, with all scores known there by now, stands at that rung, by its rank in it. So one that came early and
-  was let pass for want of others ranks below those that have beaten it since.
+- `pruned`: a stopped trial is PRUNED with its scores at the rungs, so TPE ranks it below every complete one and among
+  the pruned by how far it came.
+- `last`: it is COMPLETE with its last score, as if that were one of full length.
+- `rung-rank`: every trial is COMPLETE with the place that successive halving would give it, knowing all scores of the
+  moment when the trial ends: the rungs that it would have passed, and the share of scores at the next one that it
+  beats. So a trial that was let pass for want of others ranks below those that have beaten it since.
 """
 
-import copy
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +32,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.policy import Policy
@@ -45,8 +48,9 @@ TPE: Final[dict[str, Any]] = {
     "group": True,  # conditional hyperparameters stay in the joint model
     "constant_liar": True,  # running trials repel: slots are asked in parallel
 }
-
 DEFAULT: Final = Policy()
+HISTORY: Final = 250  # ended trials that TPE looks at, of which
+BEST: Final = 25  # are the best of all; TPE calls a tenth of what it sees good, 25 at most, so these are the same
 
 _TOLD: Final = {
     "finished": TrialState.COMPLETE,
@@ -63,16 +67,45 @@ def seed_of(*parts: Any) -> int:
     return int.from_bytes(digest[:4]) & 0x7FFFFFFF
 
 
+@dataclass
+class _Trial:
+    """What is known of a suggested trial: its place in the order, its configuration, its scores at rungs, its end."""
+
+    number: int
+    config: Mapping[str, Any]
+    scores: dict[int, float] = field(default_factory=dict)
+    state: TrialState = TrialState.RUNNING
+    value: float | None = None
+    infeasible: bool = False
+    frozen: FrozenTrial | None = None  # the same for Optuna, once it has ended and was asked for
+
+    @property
+    def rank(self) -> tuple[int, int, float, int]:
+        """What TPE orders ended trials by, the best first: complete, pruned by how far they came, infeasible."""
+        if self.infeasible:
+            return 2, 0, 0.0, self.number
+        if self.value is not None:
+            return 0, 0, -self.value, self.number
+        epoch, score = max(self.scores.items(), default=(-1, 0.0))
+        return 1, -epoch, -score, self.number
+
+
 class Sampler:
-    """Suggestions for one space. Scores are maximised."""
+    """Suggestions for one space. Scores are maximised.
+
+    TPE looks at every trial that is running, at the `BEST` best of all that were told and at the last ones, `HISTORY`
+    in all: see `docs/decisions.md`. The rest is forgotten, so a suggestion costs the same after 10,000 trials.
+    """
 
     def __init__(self, space: Space, seed: int, policy: Policy = DEFAULT) -> None:
         self._space = space
         self._seed = seed
         self._policy = policy
-        self._scores: dict[float, dict[int, float]] = {}  # at each rung and, under infinity, at full length
-        self._study = optuna.create_study(direction="maximize")
-        self._numbers: dict[str, int] = {}
+        self._rungs: dict[float, list[float]] = {}  # scores at each, at full length under infinity, the worst first
+        self._count = 0
+        self._running: dict[str, _Trial] = {}
+        self._best: list[_Trial] = []  # sorted, the best first
+        self._last: list[tuple[int, _Trial]] = []  # a heap, the oldest first
 
     def suggest(self, index: int, random_trials: int) -> tuple[str, dict[str, Any]]:
         """Return origin and configuration of trial `index`; nothing is recorded until `add`."""
@@ -84,73 +117,98 @@ class Sampler:
         return "tpe", self._ask(seed)
 
     def _ask(self, seed: int) -> dict[str, Any]:
-        """Ask TPE on a copy: the study itself changes by events alone."""
+        """Ask TPE on a study made for it: what is known changes by events alone."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
             sampler = optuna.samplers.TPESampler(seed=seed, **TPE)
-        asked = optuna.create_study(direction="maximize", sampler=sampler)
-        asked.add_trials(self._told())
-        return ask(asked.ask(), self._space)
+        study = optuna.create_study(direction="maximize", sampler=sampler, storage=_Known(self.history()))
+        return ask(study.ask(), self._space)
+
+    def history(self) -> list[FrozenTrial]:
+        """What TPE is told: the trials that it looks at, in the order in which they were suggested."""
+        seen = [*self._running.values(), *self._best, *(trial for _, trial in self._last)]
+        return [self._frozen(trial) for trial in sorted(seen, key=lambda trial: trial.number)]
 
     def add(self, trial: str, config: Mapping[str, Any]) -> None:
         """Take in a suggested trial as running."""
-        distributions = {p.name: p.distribution for p in self._space.parameters if p.name in config}
-        self._numbers[trial] = len(self._numbers)
-        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(config), distributions=distributions))
+        self._running[trial] = _Trial(self._count, config)
+        self._count += 1
 
     def report(self, trial: str, epoch: int, score: float) -> None:
         """Take in a score at a rung."""
-        self._live(trial).report(score, epoch)
-        self._scores.setdefault(epoch, {})[self._numbers[trial]] = score
+        self._running[trial].scores[epoch] = score
+        insort(self._rungs.setdefault(epoch, []), score)
 
     def tell(self, trial: str, state: str, score: float | None) -> None:
         """Take in the end of a trial; `score` at full length, for a finished one alone."""
-        live = self._live(trial)
-        live.set_constraint("infeasible", 1.0 if state in ("diverged", "too_large") else -1.0)
-        value, number = score if state == "finished" else None, self._numbers[trial]
-        self._study.tell(number, value, _TOLD[state])
-        if value is not None:
-            self._scores.setdefault(math.inf, {})[number] = value
-        elif state != "stopped":  # what it reached cannot be relied on
-            for scores in self._scores.values():
-                scores.pop(number, None)
+        ended = self._running.pop(trial)
+        ended.state = _TOLD[state]
+        ended.infeasible = state in ("diverged", "too_large")
+        if state in ("finished", "stopped"):
+            ended.value = self._value(ended, score if state == "finished" else None)
+            ended.state = TrialState.PRUNED if ended.value is None else TrialState.COMPLETE
+        else:  # what it reached cannot be relied on
+            for epoch, known in ended.scores.items():
+                self._rungs[epoch].pop(bisect_left(self._rungs[epoch], known))
+        if ended.state == TrialState.FAIL:
+            return
+        insort(self._best, ended, key=lambda trial: trial.rank)
+        if len(self._best) > BEST:
+            worst = self._best.pop()
+            heappush(self._last, (worst.number, worst))
+        if len(self._last) > HISTORY - BEST:
+            heappop(self._last)
 
-    def _told(self) -> list[FrozenTrial]:
-        """Return all trials as TPE is to see them."""
-        trials = self._study.get_trials(deepcopy=False)
+    def _value(self, trial: _Trial, score: float | None) -> float | None:
+        """Return what TPE is told `trial` has reached, whose score at full length is `score`; None: it was pruned."""
+        if score is not None:
+            insort(self._rungs.setdefault(math.inf, []), score)
         if self._policy.stopped == "pruned":
-            return trials
-        rank = standings(self._scores, self._policy.reduction_factor) if self._policy.stopped == "rung-rank" else {}
-        return [_complete(trial, rank.get(trial.number)) for trial in trials]
+            return score
+        reached: dict[float, float] = {**trial.scores} if score is None else {**trial.scores, math.inf: score}
+        if self._policy.stopped == "last" or not reached:
+            return reached[max(reached)] if reached else None
+        return self._standing(reached)
 
-    def _live(self, trial: str) -> optuna.Trial:
-        frozen = self._study.get_trials(deepcopy=False)[self._numbers[trial]]
-        return optuna.Trial(self._study, frozen._trial_id)
+    def _standing(self, reached: Mapping[float, float]) -> float:
+        """Return the number of rungs that these scores would pass now, and the share of the next that they beat."""
+        standing = 0.0
+        for passed, rung in enumerate(sorted(reached)):
+            known = self._rungs[rung]
+            better = len(known) - bisect_right(known, reached[rung])
+            standing = passed + 1 - (better + 0.5) / len(known)
+            if better >= max(1, len(known) // self._policy.reduction_factor):
+                break
+        return standing
+
+    def _frozen(self, trial: _Trial) -> FrozenTrial:
+        if trial.frozen is not None:
+            return trial.frozen
+        frozen = create_trial(
+            state=trial.state,
+            value=trial.value,
+            params=dict(trial.config),
+            distributions={p.name: p.distribution for p in self._space.parameters if p.name in trial.config},
+            intermediate_values=dict(trial.scores),
+            constraints={"infeasible": 1.0} if trial.infeasible else None,
+        )
+        frozen.number = trial.number + 1  # TPE goes by the order; the trial that it is asked for will have 0
+        trial.frozen = frozen if frozen.state.is_finished() else None
+        return frozen
 
 
-def standings(scores: Mapping[float, Mapping[int, float]], reduction_factor: int) -> dict[int, float]:
-    """Return where each trial stands: the number of rungs it would have passed, and the share of the next it beats.
+class _Known(InMemoryStorage):
+    """A storage that shows `trials` as they are. Adding them would copy each, which takes longer than TPE itself."""
 
-    `scores` are those of each rung, and of the full length, by trial. To pass a rung is to be among its best 1 /
-    `reduction_factor`, or its best, with every score known there.
-    """
-    found: dict[int, float] = {}
-    through = {trial for known in scores.values() for trial in known}
-    for passed, rung in enumerate(sorted(scores)):
-        order = sorted(scores[rung], key=scores[rung].__getitem__, reverse=True)
-        found |= {trial: passed + 1 - (place + 0.5) / len(order) for place, trial in enumerate(order) if trial in through}
-        through &= set(order[: max(1, len(order) // reduction_factor)])
-    return found
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._known = trials
 
-
-def _complete(trial: FrozenTrial, value: float | None) -> FrozenTrial:
-    """Return an ended trial as if it were complete, with `value` or else its last score; others as they are."""
-    infeasible = any(value > 0 for value in trial.constraints.values())
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or infeasible:
-        return trial
-    told = copy.copy(trial)
-    told.state, told.value = TrialState.COMPLETE, trial.value if value is None else value
-    return told
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        known = [trial for trial in self._known if states is None or trial.state in states]
+        return known + super().get_all_trials(study_id, deepcopy, states)
 
 
 def ask(trial: optuna.Trial, space: Space) -> dict[str, Any]:

@@ -243,18 +243,17 @@ class Metrics:
     def __call__(self, event: Event) -> None:
         """Bring the numbers up to date."""
         if event["event"] in ("started", "ended", "final_ended", "epoch"):
-            for space in self._engine.spaces:
-                self._export(space)
+            runs = self._engine.state.runs
+            self._export(runs[event["final"] if "final" in event else event["trial"]].space)
 
     def _export(self, space: str) -> None:
-        trials = self._engine.state.of_kind("trial", space)
+        trials, finals = (self._engine.state.tallies[kind][space] for kind in ("trial", "final"))
         for state in STATES:
-            self._trials.set(sum(run.state == state for run in trials), {"space": space, "state": state})
-        every = trials + self._engine.state.of_kind("final", space)
-        self._epochs.set(sum(run.epochs for run in every), {"space": space})
-        full = [run.score for run in trials if run.state == "finished" and run.score is not None]
-        if full:
-            self._best.set(max(full), {"space": space})
+            self._trials.set(trials.states[state], {"space": space, "state": state})
+        self._epochs.set(trials.epochs + finals.epochs, {"space": space})
+        best = trials.best
+        if best is not None and best.state == "finished" and best.score is not None:
+            self._best.set(best.score, {"space": space})
 
 
 def start(address: str | None) -> str | None:

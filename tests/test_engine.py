@@ -455,7 +455,7 @@ def test_without_memory_alone_a_trial_has_failed_and_tpe_keeps_away_from_it(tmp_
     engine.report(alone.key, [SHORT])
     run = engine.state.runs[alone.key]
     assert run.state == "failed"
-    told = engine.state.samplers["resnet"]._study.get_trials()[1]
+    told = engine.state.samplers["resnet"].history()[1]
     assert told.state == TrialState.PRUNED
     assert told.constraints == {"infeasible": 1.0}
     finish(engine)

@@ -1,10 +1,15 @@
 """The sampler: the order of origins, and that a replay suggests what an uninterrupted study would have."""
 
+import random
+
 import numpy as np
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers._tpe.sampler import _split_trials
+from pytest import MonkeyPatch
 
-from study.sampler import Sampler, _draw_one, random_arm, seed_of
+from study.sampler import BEST, HISTORY, Sampler, _draw_one, random_arm, seed_of
 from study.spaces import SPACES
 
 Told = list[tuple[str, tuple[object, ...]]]
@@ -91,6 +96,33 @@ def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_befor
         sampler.tell(key, "diverged" if diverges else "stopped", None)
         bad += diverges and origin == "tpe" and index >= 40
     assert bad <= 4  # half of 20 at random, nearly all if the scores before the end counted
+
+
+def test_what_tpe_looks_at_stops_growing_and_holds_the_best_of_all_and_the_last(monkeypatch: MonkeyPatch) -> None:
+    """The best must be those that TPE itself would take as good, had it been told everything."""
+    short, whole = Sampler(SPACES["resnet"], 0), Sampler(SPACES["resnet"], 0)
+    draws, ends, number = random.Random(1), ("finished", "stopped", "stopped", "diverged", "failed"), HISTORY + 150
+    for sampler, history in ((short, HISTORY), (whole, number)):
+        monkeypatch.setattr("study.sampler.HISTORY", history)
+        draws.seed(1)
+        for index in range(number):
+            key, state = f"t{index}", draws.choice(ends)
+            sampler.add(key, SPACES["resnet"].reference)
+            if index % 40 == 7:
+                continue  # still running
+            for epoch in range(1, draws.randrange(3)):
+                sampler.report(key, epoch, round(draws.random(), 1))
+            sampler.tell(key, state, round(draws.random(), 1) if state == "finished" else None)
+    study = optuna.create_study(direction="maximize")
+    good, _ = _split_trials(study, whole.history(), BEST)
+    seen = [trial.number for trial in short.history()]
+    ended = [trial.number for trial in short.history() if trial.state.is_finished()]
+    assert len(ended) == HISTORY
+    assert len(seen) == HISTORY + sum(index % 40 == 7 for index in range(number))
+    assert seen == sorted(seen)
+    assert {trial.number for trial in good} <= set(ended)
+    rest = [trial.number for trial in whole.history() if trial.state.is_finished() and trial not in good]
+    assert set(rest[-(HISTORY - BEST) :]) == set(ended) - {trial.number for trial in good}
 
 
 @pytest.mark.parametrize(
