@@ -35,10 +35,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--families", nargs="*", default=list(FAMILIES), help=f"made-up curves: {', '.join(FAMILIES)}")
     made.add_argument("--curves", nargs="*", type=Path, default=[], metavar="RUN_DIR", help="studies of --no-stopping")
     made.add_argument("--policies", nargs="+", default=list(POLICIES), help=f"any of: {', '.join(POLICIES)}")
-    made.add_argument("--space", default="resnet", help="space of the made-up curves (default resnet)")
+    made.add_argument("--space", default="plain_cnn", help="space of the made-up curves (default plain_cnn)")
     made.add_argument("--max-epochs", type=int, default=27, help="full length of the made-up curves (default 27)")
-    made.add_argument("--lengths", type=int, default=40, help="budget of a search in full lengths (default 40)")
-    made.add_argument("--slots", type=int, default=4, help="trials at once (default 4)")
+    made.add_argument("--lengths", type=int, default=16, help="budget of a search in full lengths (default 16)")
+    made.add_argument("--slots", type=int, default=2, help="trials at once (default 2)")
     made.add_argument("--seeds", type=int, default=30, help="drawn problems of each kind (default 30)")
     made.add_argument("--processes", type=int, default=1, help="processes (default 1)")
     made.add_argument("--out", type=Path, help="folder for the table and the figure (default: print alone)")
@@ -72,7 +72,7 @@ def traces(asked: argparse.Namespace, kind: str | Path, seed: int) -> pd.DataFra
             begun = time.process_time()
             search = POLICIES[policy](problem, seed, asked.slots, epochs)
             trace = pd.DataFrame(simulate(search, problem, asked.slots, epochs))
-            trace = trace.assign(problem=name, policy=policy, seed=seed, cpu_seconds=time.process_time() - begun)
+            trace = trace.assign(problem=name, policy=policy, kind=str(kind), seed=seed, cpu_seconds=time.process_time() - begun)
             found.append(trace.assign(spent=trace["epochs"] / problem.max_epochs))
     return pd.concat(found, ignore_index=True)
 
@@ -82,13 +82,18 @@ def _made_up(asked: argparse.Namespace, family: str, seed: int) -> Problem:
 
 
 def compare(asked: argparse.Namespace) -> pd.DataFrame:
-    """Return the traces of all, from so many processes."""
-    kinds = [kind for kind in (*asked.families, *asked.curves) for _ in range(asked.seeds)]
-    seeds = list(range(asked.seeds)) * (len(kinds) // asked.seeds)
-    if asked.processes == 1:
-        return pd.concat([traces(asked, kind, seed) for kind, seed in zip(kinds, seeds, strict=True)])
+    """Return the traces of all. With `--out` they are kept as they come, and those that are there are not made again."""
+    kept = asked.out / "traces.csv" if asked.out is not None else None
+    found = [pd.read_csv(kept)] if kept is not None and kept.exists() else []
+    done = set() if not found else set(zip(found[0]["kind"], found[0]["seed"], strict=True))
+    kinds = [(kind, seed) for seed in range(asked.seeds) for kind in (*asked.families, *asked.curves)]
+    left = [(kind, seed) for kind, seed in kinds if (str(kind), seed) not in done]
     with ProcessPoolExecutor(asked.processes) as pool:
-        return pd.concat(pool.map(partial(traces, asked), kinds, seeds))
+        for table in pool.map(partial(traces, asked), *zip(*left, strict=True)) if left else ():
+            found.append(table)
+            if kept is not None:
+                table.to_csv(kept, mode="a", header=not kept.exists(), index=False)
+    return pd.concat(found, ignore_index=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         check(asked)
+        if asked.out is not None:
+            asked.out.mkdir(parents=True, exist_ok=True)
         found = compare(asked)
     except ValueError as error:  # a PlanError is one
         print(error, file=sys.stderr)
@@ -104,8 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = comparison.regrets(found, grid)
     print(comparison.describe(table, grid, OURS, RAY))
     if asked.out is not None:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        found.to_csv(asked.out / "traces.csv", index=False)
         with style.style():
             canvas = style.new_canvas(height=2.6 * -(-found["problem"].nunique() // 3))
             comparison.draw_regrets(canvas, table, [name for name in SHOWN if name in asked.policies])

@@ -1,4 +1,4 @@
-"""A study under a simulated clock."""
+"""A search under a simulated clock: slots, epochs that take their time, and what the search knew when."""
 
 import heapq
 from typing import Any, NamedTuple, Protocol
@@ -34,22 +34,28 @@ class Moment(NamedTuple):
     trials: int
 
 
-class _Chosen:
-    """The trial that would be retrained, as `study.final.winners` chooses: the longest, of these the best."""
+class Choice:
+    """The trial that would be retrained if the search ended now: the best last score, whatever the length.
+
+    So does Ray's `get_best_result`. It is kinder to a search that has just begun than `study.final.winners`, which
+    asks for the full length first; where trials of full length are the best ones the two agree.
+    """
 
     def __init__(self) -> None:
-        self._results: dict[str, tuple[int, float]] = {}
+        self._results: dict[str, tuple[float, int]] = {}
         self.key: str | None = None
 
     def report(self, key: str, epoch: int, score: float) -> bool:
-        """Take in a score; return whether another trial is chosen now."""
+        """Take in a score, NaN for a trial that diverged; return whether another trial is chosen now."""
         before = self.key
         if np.isfinite(score):
-            self._results[key] = (epoch, score)
-            if self.key is None or self._results[key] > self._results[self.key]:
-                self.key = key
-        elif self._results.pop(key, None) is not None and key == self.key:
+            self._results[key] = (score, epoch)
+        else:
+            self._results.pop(key, None)
+        if key == before or before is None:
             self.key = max(self._results, key=self._results.__getitem__, default=None)
+        elif key in self._results and self._results[key] > self._results[before]:
+            self.key = key
         return self.key != before
 
 
@@ -58,7 +64,7 @@ def simulate(search: Search, problem: Problem, slots: int, epochs: int) -> list[
     running: list[tuple[float, int, int, Task]] = []
     curves, worths = {}, {}
     clock, spent, free, order = 0.0, 0, slots, 0
-    chosen, moments = _Chosen(), []
+    chosen, moments = Choice(), []
     while spent < epochs:
         while free and (task := search.next()) is not None:
             curves[task.key] = problem.curve(task.config, task.seed)

@@ -8,9 +8,8 @@ import heapq
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, get_args
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from study.job import Job
 from study.log import Log
 from study.packing import Packing
 from study.plan import Plan
-from study.policy import Policy
+from study.policy import FIRST_POLICY, Policy, Stopped
 from study.sampler import draw, seed_of
 from study.simulation.clock import Search, Task
 
@@ -144,6 +143,42 @@ class OneEpoch(Random):
         return epoch > 1 and math.isfinite(score)
 
 
+class Pausing(Random):
+    """ASHA as published: every trial pauses at a rung, and a free slot takes up the best that was not, if it is among
+    the best third there, before it begins a new one (Li et al. 2020, arXiv 1810.05934, algorithm 2).
+
+    The engine's form does not pause: who is not good enough on arrival is stopped for good.
+    """
+
+    def __init__(self, problem: Problem, seed: int, reduction_factor: int = 3) -> None:
+        super().__init__(problem, seed)
+        self._reduction_factor = reduction_factor
+        self._scores: dict[int, dict[str, float]] = {rung: {} for rung in rungs(self._max_epochs, reduction_factor, 1)}
+        self._taken_up: dict[int, set[str]] = {rung: set() for rung in self._scores}
+
+    def next(self) -> Task:
+        """Return the best trial that may go on, the furthest first, or else a new one."""
+        for rung, scores in reversed(self._scores.items()):
+            best = sorted(scores, key=scores.__getitem__, reverse=True)[: len(scores) // self._reduction_factor]
+            for key in best:
+                if key not in self._taken_up[rung]:
+                    self._taken_up[rung].add(key)
+                    return self._tasks[key]._replace(epochs=rung)
+        return self.new()
+
+    def report(self, key: str, epoch: int, score: float, seconds: float) -> bool:
+        """Pause at a rung, the reference setting excepted."""
+        del seconds
+        if not math.isfinite(score):
+            return False
+        if epoch not in self._scores:
+            return True
+        self._scores[epoch][key] = score
+        if key.endswith("-0000"):
+            self._taken_up[epoch].add(key)
+        return key in self._taken_up[epoch]
+
+
 class Brackets(Random):
     """Random configurations, each in one of the brackets of Hyperband, which differ in their first rung.
 
@@ -192,16 +227,21 @@ def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
 
 
 OURS: Final = "the default"
+BEFORE: Final = "the default before"
 RAY: Final = "Ray's OptunaSearch + ASHA"
 
 POLICIES: Final[dict[str, Make]] = {
     BASE: _study(Policy(random_share=1.0), no_stopping=True),
-    "TPE, full length": _study(Policy(), no_stopping=True),
+    "TPE, full length": _study(Policy(random_share=0.25), no_stopping=True),
     "one epoch, then the best": lambda problem, seed, slots, epochs: OneEpoch(problem, seed, epochs),
     "Hyperband brackets": lambda problem, seed, slots, epochs: Brackets(problem, seed),
     RAY: _ray,
-    "random + ASHA": _study(Policy(random_share=1.0)),
-    "TPE + ASHA, pruned": _study(Policy(stopped="pruned")),
-    "TPE + ASHA, last": _study(Policy(stopped="last")),
-    "TPE + ASHA, rung-rank": _study(Policy(stopped="rung-rank")),
+    BEFORE: _study(FIRST_POLICY),
+    "random + ASHA, late": _study(Policy(random_share=1.0, first_rung=9)),
+    "random + ASHA": _study(Policy(random_share=1.0, first_rung=27)),
+    "random + ASHA, pausing": lambda problem, seed, slots, epochs: Pausing(problem, seed),
+    **{
+        f"TPE + ASHA, {stopped}": _study(Policy(random_share=0.25, first_rung=27, stopped=stopped))
+        for stopped in get_args(Stopped)
+    },
 }
