@@ -8,7 +8,7 @@ ASHA take part as they are. docs/search.md says how the figures are to be read.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--policies", nargs="+", default=list(POLICIES), help=f"any of: {', '.join(POLICIES)}")
     made.add_argument("--space", default="plain_cnn", help="space of the made-up curves (default plain_cnn)")
     made.add_argument("--max-epochs", type=int, default=27, help="full length of the made-up curves (default 27)")
-    made.add_argument("--lengths", type=int, default=16, help="budget of a search in full lengths (default 16)")
+    made.add_argument("--lengths", type=int, default=12, help="budget of a search in full lengths (default 12)")
     made.add_argument("--slots", type=int, default=2, help="trials at once (default 2)")
     made.add_argument("--seeds", type=int, default=30, help="drawn problems of each kind (default 30)")
     made.add_argument("--processes", type=int, default=1, help="processes (default 1)")
@@ -88,12 +88,19 @@ def compare(asked: argparse.Namespace) -> pd.DataFrame:
     done = set() if not found else set(zip(found[0]["kind"], found[0]["seed"], strict=True))
     kinds = [(kind, seed) for seed in range(asked.seeds) for kind in (*asked.families, *asked.curves)]
     left = [(kind, seed) for kind, seed in kinds if (str(kind), seed) not in done]
-    with ProcessPoolExecutor(asked.processes) as pool:
-        for table in pool.map(partial(traces, asked), *zip(*left, strict=True)) if left else ():
-            found.append(table)
-            if kept is not None:
-                table.to_csv(kept, mode="a", header=not kept.exists(), index=False)
+    for table in _each(asked, left):
+        found.append(table)
+        if kept is not None:
+            table.to_csv(kept, mode="a", header=not kept.exists(), index=False)
     return pd.concat(found, ignore_index=True)
+
+
+def _each(asked: argparse.Namespace, left: Sequence[tuple[str | Path, int]]) -> Iterator[pd.DataFrame]:
+    if asked.processes == 1:
+        yield from (traces(asked, kind, seed) for kind, seed in left)
+        return
+    with ProcessPoolExecutor(asked.processes) as pool:
+        yield from pool.map(partial(traces, asked), *zip(*left, strict=True)) if left else ()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

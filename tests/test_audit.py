@@ -4,7 +4,7 @@ import copy
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from analysis.figures.effects import effects_data
 from analysis.tables import StudyTables
 from study import run
 from study.plan import Plan
+from study.policy import Policy
 from study.spaces import SPACES
 from tests.sample_run import REFERENCE, SampleRun
 
@@ -514,7 +515,8 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     own = tmp_path / "my own.py"
     own.write_text("SPACE = None\n")
     made = Made(tmp_path / "run")
-    made.plan |= {"fp32": True, "seed": 7, "final": {"configs": 2, "seeds": 5}}
+    made.plan |= {"policy": asdict(Policy())}
+    made.plan |= {"fp32": True, "no_stopping": True, "seed": 7, "final": {"configs": 2, "seeds": 5}}
     made.plan["dataset"] |= {"name": "leaves", "loader": "digits", "image_size": [48, 64], "test_fraction": 0.3}
     made.plan["spaces"]["resnet"]["file"] = str(own)
     inside(made)

@@ -31,7 +31,7 @@ from study.spaces import find
 
 CHANCE: Final = 0.1
 BEST: Final = 0.98
-DRAWS: Final = 300  # random configurations that say what is usual on a surface
+DRAWS: Final = 200  # random configurations that say what is usual on a surface
 MEDIAN_LOSS: Final = 0.29  # 1 - exp(-0.29) = 25 % of the range between chance and the best
 SHIFT: Final = 0.2  # of the best value of a numeric hyperparameter with a categorical one, in shares of its range
 ANNEALED: Final = ("step", "cosine", "one_cycle")  # schedules that hold back until the last third
@@ -247,7 +247,7 @@ def places(space: Space, config: Config) -> list[float]:
     return found
 
 
-FEWEST_CURVES: Final = 30
+FEWEST_CURVES: Final = 10
 
 
 def recorded(folder: Path) -> list[Problem]:
