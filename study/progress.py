@@ -187,7 +187,9 @@ def show_plan(
 
 def _stopping(plan: Plan) -> str:
     full = f"{plan.max_epochs} epochs at full length"
-    return f"{full}; at epoch {' and '.join(map(str, plan.rungs))} the best third goes on" if plan.rungs else full
+    if not plan.rungs:
+        return full
+    return f"{full}; at epoch {' and '.join(map(str, plan.rungs))} the best of {plan.policy.reduction_factor} goes on"
 
 
 def _count(number: int, noun: str) -> str:

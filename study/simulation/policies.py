@@ -6,7 +6,9 @@ first.
 
 import heapq
 import math
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, get_args
@@ -49,7 +51,8 @@ class Study:
     """The study's own engine, as the driver of a real study has it. `epochs` is its budget."""
 
     def __init__(self, problem: Problem, seed: int, slots: int, epochs: int, policy: Policy, no_stopping: bool) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="archstudy-")
+        folder = tempfile.mkdtemp(prefix="archstudy-")  # the engine makes a folder for each trial
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         space, length = problem.space, problem.max_epochs
         trials = trials_for(epochs, length, policy.reduction_factor, () if no_stopping else policy.rungs(length))
         plan = Plan(
@@ -57,7 +60,7 @@ class Study:
             trials=trials,
             max_epochs=length,
             seed=seed,
-            runs=Path(self._folder.name),
+            runs=Path(folder),
             policy=policy,
             no_stopping=no_stopping,
         )
