@@ -31,7 +31,9 @@ STEPS: Final = 48  # points of the budget at which regret is read
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(prog="python -m study.simulate", description="Compare search policies by simulation.")
+    made = argparse.ArgumentParser(
+        prog="python -m study.simulate", description="Compare search policies by simulation."
+    )
     made.add_argument("--families", nargs="*", default=list(FAMILIES), help=f"made-up curves: {', '.join(FAMILIES)}")
     made.add_argument("--curves", nargs="*", type=Path, default=[], metavar="RUN_DIR", help="studies of --no-stopping")
     made.add_argument("--policies", nargs="+", default=list(POLICIES), help=f"any of: {', '.join(POLICIES)}")
@@ -72,7 +74,9 @@ def traces(asked: argparse.Namespace, kind: str | Path, seed: int) -> pd.DataFra
             begun = time.process_time()
             search = POLICIES[policy](problem, seed, asked.slots, epochs)
             trace = pd.DataFrame(simulate(search, problem, asked.slots, epochs))
-            trace = trace.assign(problem=name, policy=policy, kind=str(kind), seed=seed, cpu_seconds=time.process_time() - begun)
+            trace = trace.assign(
+                problem=name, policy=policy, kind=str(kind), seed=seed, cpu_seconds=time.process_time() - begun
+            )
             found.append(trace.assign(spent=trace["epochs"] / problem.max_epochs))
     return pd.concat(found, ignore_index=True)
 
@@ -82,7 +86,7 @@ def _made_up(asked: argparse.Namespace, family: str, seed: int) -> Problem:
 
 
 def compare(asked: argparse.Namespace) -> pd.DataFrame:
-    """Return the traces of all. With `--out` they are kept as they come, and those that are there are not made again."""
+    """Return the traces of all. With `--out` they are kept as they come, and what is there is not made again."""
     kept = asked.out / "traces.csv" if asked.out is not None else None
     found = [pd.read_csv(kept)] if kept is not None and kept.exists() else []
     done = set() if not found else set(zip(found[0]["kind"], found[0]["seed"], strict=True))

@@ -1,5 +1,6 @@
 """The simulator: its clock by hand, its curves, the policies it compares, what it makes of traces, its command line."""
 
+import itertools
 import math
 from collections import Counter
 from functools import cache
@@ -16,7 +17,6 @@ from analysis.events import Event, read_events
 from study.engine import Engine
 from study.log import Log
 from study.packing import Packing
-from study.plan import Plan
 from study.policy import Policy
 from study.sampler import draw
 from study.simulate import main
@@ -178,7 +178,7 @@ def test_every_policy_spends_its_budget_begins_with_the_reference_and_repeats_it
         search.next = lambda inner=inner, seen=seen: keep(inner(), seen)  # type: ignore[method-assign]
         moments = simulate(search, problem, 2, 120)
         assert moments[-1].epochs == 120
-        assert all(earlier.epochs <= later.epochs for earlier, later in zip(moments, moments[1:], strict=False))
+        assert all(earlier.epochs <= later.epochs for earlier, later in itertools.pairwise(moments))
         begun.append(seen)
     assert begun[0] == begun[1]
     assert begun[0][0] == SPACE.reference
@@ -238,21 +238,21 @@ def drive(search: Any, count: int, score: Any) -> list[tuple[str, int]]:
 
 def test_one_epoch_each_then_the_best_in_their_order() -> None:
     problem = made_up("orderly", SPACE, 9, 0)
-    search = OneEpoch(problem, 0, epochs=60)  # 60 // 24 = 2 go on, 60 - 2 * 8 = 44 have one epoch
+    search = OneEpoch(problem, 0, 1, epochs=60)  # 60 // 24 = 2 go on, 60 - 2 * 8 = 44 have one epoch
     done = drive(search, 46, lambda key, epoch: int(key[-4:]) % 44 / 100 + epoch / 1000)
     assert [epoch for _, epoch in done[:44]] == [1] * 44
     assert done[44:] == [("mlp-0043", 9), ("mlp-0042", 9)]
 
 
 def test_brackets_get_the_shares_of_hyperband() -> None:
-    search = Brackets(made_up("orderly", SPACE, 9, 0), 0)  # rungs 1, 3: brackets of 9 / 3, 3 / 2, 1 / 1
+    search = Brackets(made_up("orderly", SPACE, 9, 0), 0, 1, 100)  # rungs 1, 3: brackets of 9 / 3, 3 / 2, 1 / 1
     for _ in range(110):
         search.next()
     assert search._counts == pytest.approx(110 * np.array([3, 1.5, 1]) / 5.5, abs=1)
 
 
 def test_pausing_takes_up_the_best_third_and_no_one_before_there_are_three() -> None:
-    search = Pausing(made_up("orderly", SPACE, 9, 0), 0)
+    search = Pausing(made_up("orderly", SPACE, 9, 0), 0, 1, 100)
     scores = {"mlp-0000": 0.1, "mlp-0001": 0.5, "mlp-0002": 0.7, "mlp-0003": 0.2, "mlp-0004": 0.3}
     done = drive(search, 6, lambda key, epoch: scores[key] + epoch / 100)
     assert done[0] == ("mlp-0000", 9)  # the reference setting never pauses
@@ -355,7 +355,12 @@ def test_a_comparison_prints_its_tables_draws_its_figure_and_keeps_what_it_has(
     assert main([*line, "--seeds", "2"]) == 0
     printed = capsys.readouterr().out
     assert "| orderly | random + ASHA |" in printed
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"traces.csv", "search.svg", "search.png", "search.pdf"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "traces.csv",
+        "search.svg",
+        "search.png",
+        "search.pdf",
+    }
     before = (tmp_path / "out" / "traces.csv").read_text()
     assert main([*line, "--seeds", "3"]) == 0
     after = (tmp_path / "out" / "traces.csv").read_text()

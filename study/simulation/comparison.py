@@ -1,7 +1,7 @@
 """What came out of simulated searches: regret over epochs, ranks, epochs to a target, with bootstrap intervals.
 
-A trace is a table with the columns of `clock.Moment` and `problem`, `policy`, `seed`, and `spent`, the epochs in units of
-the full length. The same seed is the same drawn problem for every policy, so seeds are resampled together.
+A trace is a table with the columns of `clock.Moment` and `problem`, `policy`, `seed`, and `spent`, the epochs in units
+of the full length. The same seed is the same drawn problem for every policy, so seeds are resampled together.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -85,7 +85,17 @@ def by_problem(table: pd.DataFrame, grid: Floats) -> pd.DataFrame:
         row = {"problem": problem, "policy": policy, "at a quarter": values[0, len(grid) // 4 - 1]}
         low, high = interval(values[:, -1])[1:]
         fast = interval(speed(means, grid, problem, policy))
-        rows.append({**row, "at the end": values[0, -1], "low": low, "high": high, "speed": fast[0], "slow": fast[1], "fast": fast[2]})
+        rows.append(
+            {
+                **row,
+                "at the end": values[0, -1],
+                "low": low,
+                "high": high,
+                "speed": fast[0],
+                "slow": fast[1],
+                "fast": fast[2],
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -145,16 +155,13 @@ def draw_regrets(canvas: Canvas, table: pd.DataFrame, shown: Sequence[str]) -> N
 
 def describe(table: pd.DataFrame, grid: Floats, policy: str, other: str) -> str:
     """Return the tables of `overall`, `by_problem` and, where both took part, `gaps` in Markdown."""
-    everywhere = [
-        [r["policy"], _span(r, "speed", "slow", "fast", 1), _span(r, "regret", "low", "high", 3)]
-        + [f"{r['rank at a quarter']:.1f}", f"{r['rank']:.1f}"]
-        for r in overall(table, grid).to_dict("records")
-    ]
-    each = [
-        [r["problem"], r["policy"], f"{r['at a quarter']:.3f}", _span(r, "at the end", "low", "high", 3)]
-        + [_span(r, "speed", "slow", "fast", 1)]
-        for r in by_problem(table, grid).to_dict("records")
-    ]
+    everywhere, each = [], []
+    for r in overall(table, grid).to_dict("records"):
+        numbers = [_span(r, "speed", "slow", "fast", 1), _span(r, "regret", "low", "high", 3)]
+        everywhere.append([r["policy"], *numbers, f"{r['rank at a quarter']:.1f}", f"{r['rank']:.1f}"])
+    for r in by_problem(table, grid).to_dict("records"):
+        numbers = [_span(r, "at the end", "low", "high", 3), _span(r, "speed", "slow", "fast", 1)]
+        each.append([r["problem"], r["policy"], f"{r['at a quarter']:.3f}", *numbers])
     head = ["policy", "times fewer epochs", "final regret", "rank at a quarter", "rank at the end"]
     parts = [_markdown(head, everywhere)]
     parts.append(_markdown(["problem", "policy", "regret at a quarter", "at the end", "times fewer epochs"], each))

@@ -10,7 +10,8 @@ numeric one shifts with a categorical one, and a conditional one counts only whe
 - what an annealed learning rate holds back until the last third of the training (crossing curves);
 - where training diverges, and how long an epoch takes.
 
-The reference setting is better than most and worse than the best tenth, as published ones are. What a trial sees is noisy, each epoch and each seed; what it is worth is not.
+The reference setting is better than most and worse than the best tenth, as published ones are. What a trial shows is
+noisy, in each epoch and with each seed; what it is worth is not.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +144,9 @@ def _numeric(
     assert isinstance(other.distribution, CategoricalDistribution)
     centre = generator.uniform(0.2, 0.8)
     shifts = generator.uniform(-SHIFT, SHIFT, size=len(other.distribution.choices))
-    optima = {choice: float(np.clip(centre + s, 0, 1)) for choice, s in zip(other.distribution.choices, shifts, strict=True)}
+    optima = {
+        choice: float(np.clip(centre + s, 0, 1)) for choice, s in zip(other.distribution.choices, shifts, strict=True)
+    }
 
     def penalty(config: Config) -> float:
         optimum = optima.get(config.get(other.name), centre)
@@ -241,7 +244,9 @@ def places(space: Space, config: Config) -> list[float]:
     for parameter in space.parameters:
         applies = parameter.name in config
         if isinstance(parameter.distribution, CategoricalDistribution):
-            found += [applies * (config.get(parameter.name) == choice) / 2**0.5 for choice in parameter.distribution.choices]
+            found += [
+                applies * (config.get(parameter.name) == choice) / 2**0.5 for choice in parameter.distribution.choices
+            ]
         else:
             found += [position(parameter, config[parameter.name]), 0.0] if applies else [0.5, 3**0.5 / 2]
     return found

@@ -17,7 +17,6 @@ import numpy as np
 
 from analysis.events import Event
 from study.asha import Asha, rungs
-from study.simulation.curves import CHANCE, Problem
 from study.engine import Engine
 from study.job import Job
 from study.log import Log
@@ -26,10 +25,12 @@ from study.plan import Plan
 from study.policy import FIRST_POLICY, Policy, Stopped
 from study.sampler import draw, seed_of
 from study.simulation.clock import Search, Task
+from study.simulation.curves import CHANCE, Problem
 
 Make = Callable[[Problem, int, int, int], Search]  # from a problem, a seed, slots and a budget in epochs
 
 BASE: Final = "random, full length"  # what the others are measured against
+FACTOR: Final = 3  # one of so many goes on, where the engine's ASHA does not decide
 ENDLESS: Final = 1_000_000  # trials: the budget ends a search
 
 
@@ -102,7 +103,8 @@ def trials_for(epochs: int, max_epochs: int, reduction_factor: int, decided: tup
 class Random:
     """Random configurations without TPE: what the other policies are built on."""
 
-    def __init__(self, problem: Problem, seed: int) -> None:
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
+        del slots, epochs  # most need neither
         self._space, self._max_epochs, self._seed = problem.space, problem.max_epochs, seed
         self._tasks: dict[str, Task] = {}
 
@@ -122,8 +124,8 @@ class OneEpoch(Random):
     Egele et al. 2023, arXiv 2307.15422.
     """
 
-    def __init__(self, problem: Problem, seed: int, epochs: int) -> None:
-        super().__init__(problem, seed)
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
+        super().__init__(problem, seed, slots, epochs)
         self._best = max(1, epochs // (3 * (self._max_epochs - 1)))
         self._first = epochs - self._best * (self._max_epochs - 1)
         self._scores: list[tuple[float, str]] = []  # a heap, the best first
@@ -153,16 +155,15 @@ class Pausing(Random):
     The engine's form does not pause: who is not good enough on arrival is stopped for good.
     """
 
-    def __init__(self, problem: Problem, seed: int, reduction_factor: int = 3) -> None:
-        super().__init__(problem, seed)
-        self._reduction_factor = reduction_factor
-        self._scores: dict[int, dict[str, float]] = {rung: {} for rung in rungs(self._max_epochs, reduction_factor, 1)}
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
+        super().__init__(problem, seed, slots, epochs)
+        self._scores: dict[int, dict[str, float]] = {rung: {} for rung in rungs(self._max_epochs, FACTOR, 1)}
         self._taken_up: dict[int, set[str]] = {rung: set() for rung in self._scores}
 
     def next(self) -> Task:
         """Return the best trial that may go on, the furthest first, or else a new one."""
         for rung, scores in reversed(self._scores.items()):
-            best = sorted(scores, key=scores.__getitem__, reverse=True)[: len(scores) // self._reduction_factor]
+            best = sorted(scores, key=scores.__getitem__, reverse=True)[: len(scores) // FACTOR]
             for key in best:
                 if key not in self._taken_up[rung]:
                     self._taken_up[rung].add(key)
@@ -189,12 +190,12 @@ class Brackets(Random):
     decides, as in asynchronous Hyperband.
     """
 
-    def __init__(self, problem: Problem, seed: int, reduction_factor: int = 3) -> None:
-        super().__init__(problem, seed)
-        every = rungs(self._max_epochs, reduction_factor, 1)
-        self._brackets = [Asha(every[skipped:], reduction_factor) for skipped in range(len(every) + 1)]
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
+        super().__init__(problem, seed, slots, epochs)
+        every = rungs(self._max_epochs, FACTOR, 1)
+        self._brackets = [Asha(every[skipped:], FACTOR) for skipped in range(len(every) + 1)]
         halvings = np.arange(len(every), -1, -1)
-        shares = reduction_factor ** halvings / (halvings + 1)
+        shares = FACTOR**halvings / (halvings + 1)
         self._shares = shares / shares.sum()  # (brackets,)
         self._counts = np.zeros(len(shares))
         self._bracket: dict[str, Asha] = {}
@@ -236,13 +237,13 @@ RAY: Final = "Ray's OptunaSearch + ASHA"
 POLICIES: Final[dict[str, Make]] = {
     BASE: _study(Policy(random_share=1.0), no_stopping=True),
     "TPE, full length": _study(Policy(random_share=0.25), no_stopping=True),
-    "one epoch, then the best": lambda problem, seed, slots, epochs: OneEpoch(problem, seed, epochs),
-    "Hyperband brackets": lambda problem, seed, slots, epochs: Brackets(problem, seed),
+    "one epoch, then the best": OneEpoch,
+    "Hyperband brackets": Brackets,
     RAY: _ray,
     BEFORE: _study(FIRST_POLICY),
     "random + ASHA, late": _study(Policy(random_share=1.0, first_rung=9)),
     "random + ASHA": _study(Policy(random_share=1.0, first_rung=27)),
-    "random + ASHA, pausing": lambda problem, seed, slots, epochs: Pausing(problem, seed),
+    "random + ASHA, pausing": Pausing,
     **{
         f"TPE + ASHA, {stopped}": _study(Policy(random_share=0.25, first_rung=27, stopped=stopped))
         for stopped in get_args(Stopped)

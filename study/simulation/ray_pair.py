@@ -1,8 +1,8 @@
 """What Ray itself would do: OptunaSearch with ASHAScheduler, both as they come, driven without a cluster.
 
 They are Ray's own objects, told what Tune's controller tells them: every result goes to the scheduler, then to the
-searcher unless the scheduler stops the trial; a trial that ends is complete with its last result, stopped or not. Ray is
-imported here and in `study/tune.py` alone; the simulator alone imports this.
+searcher unless the scheduler stops the trial; a trial that ends is complete with its last result, stopped or not. Ray
+is imported here and in `study/tune.py` alone; the simulator alone imports this.
 """
 
 import math
