@@ -6,6 +6,7 @@ ASHA take part as they are. docs/search.md says how the figures are to be read.
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import style
-from study.plan import at_least, check_name
+from study.plan import PlanError, at_least, check_name
 from study.simulation import comparison
 from study.simulation.clock import simulate
 from study.simulation.curves import FAMILIES, Problem, made_up, recorded
@@ -26,6 +27,7 @@ from study.simulation.policies import BASE, OURS, POLICIES, RAY
 from study.spaces import SPACES
 
 SHOWN: Final = (BASE, "random + ASHA", RAY, OURS)  # in the figure
+SETTINGS: Final = ("space", "max_epochs", "lengths", "slots", "policies")  # what traces in one folder share
 STEPS: Final = 48  # points of the budget at which regret is read
 
 
@@ -43,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--slots", type=int, default=2, help="trials at once (default 2)")
     made.add_argument("--seeds", type=int, default=30, help="drawn problems of each kind (default 30)")
     made.add_argument("--processes", type=int, default=1, help="processes (default 1)")
-    made.add_argument("--out", type=Path, help="folder for the table and the figure (default: print alone)")
+    made.add_argument(
+        "--out", type=Path, help="folder for traces and figure; what is there is not made again (default: none)"
+    )
     return made
 
 
@@ -55,8 +59,22 @@ def check(asked: argparse.Namespace) -> None:
         check_name("policy", policy, POLICIES)
     check_name("space", asked.space, SPACES)
     at_least("--max-epochs", asked.max_epochs, 2, "epochs")
-    for name in ("lengths", "slots", "seeds", "processes"):
-        at_least(f"--{name}", getattr(asked, name), 1, "")
+    for name, unit in (("lengths", "full length"), ("slots", "slot"), ("seeds", "seed"), ("processes", "process")):
+        at_least(f"--{name}", getattr(asked, name), 1, unit)
+    if not asked.families and not asked.curves:
+        raise PlanError("There is nothing to search on. Give --families or --curves.")
+    asked.policies = list(dict.fromkeys((BASE, *asked.policies)))  # what the others are measured against
+
+
+def _begin(asked: argparse.Namespace) -> None:
+    """Make the folder, or see that what lies in it came from the same settings."""
+    asked.out.mkdir(parents=True, exist_ok=True)
+    file = asked.out / "settings.json"
+    settings = json.dumps({name: getattr(asked, name) for name in SETTINGS}, indent=1)
+    if not file.exists():
+        file.write_text(settings)
+    elif file.read_text() != settings:
+        raise PlanError(f"{asked.out} holds traces made with the settings in {file}. Choose another --out.")
 
 
 @cache
@@ -113,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         check(asked)
         if asked.out is not None:
-            asked.out.mkdir(parents=True, exist_ok=True)
+            _begin(asked)
         found = compare(asked)
     except ValueError as error:  # a PlanError is one
         print(error, file=sys.stderr)

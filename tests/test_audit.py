@@ -527,6 +527,15 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     assert Plan((str(own),), **given) == replace(before, max_epochs=40, name="run-epochs40")
 
 
+def test_a_study_without_stopping_has_no_early_ranks_to_distrust(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run")
+    made.plan |= {"rungs": [], "no_stopping": True}
+    spread(made)
+    (result,) = of(made, "rounds")
+    assert (result.answer.status, result.answer.found) == ("NOT TESTABLE", "no rungs: nothing was stopped early")
+    assert result.commands == ()
+
+
 def test_a_resume_asks_for_no_fewer_trials_than_planned(tmp_path: Path) -> None:
     made = Made(tmp_path / "run")
     made.planned = 24

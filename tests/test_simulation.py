@@ -338,7 +338,8 @@ def test_intervals_hold_the_true_mean_in_about_95_of_100_cases() -> None:
         ("--families orderli", "Did you mean 'orderly'"),
         ("--policies best", "Unknown policy 'best'"),
         ("--space net", "Unknown space 'net'"),
-        ("--seeds 0", "--seeds is 0"),
+        ("--seeds 0", "--seeds is 0, but must be at least 1 seed"),
+        ("--families", "nothing to search on"),
         ("--families --curves /nowhere", "/nowhere is no run folder"),
     ],
 )
@@ -350,19 +351,17 @@ def test_bad_input_ends_with_code_2_and_says_why(line: str, message: str, capsys
 def test_a_comparison_prints_its_tables_draws_its_figure_and_keeps_what_it_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = ["--families", "orderly", "--space", "mlp", "--max-epochs", "3", "--lengths", "6", "--policies", BASE]
+    line = ["--families", "orderly", "--space", "mlp", "--max-epochs", "3", "--lengths", "6", "--policies"]
     line += ["random + ASHA", "--out", str(tmp_path / "out")]
     assert main([*line, "--seeds", "2"]) == 0
     printed = capsys.readouterr().out
+    assert f"| orderly | {BASE} |" in printed  # always takes part
     assert "| orderly | random + ASHA |" in printed
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "traces.csv",
-        "search.svg",
-        "search.png",
-        "search.pdf",
-    }
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"settings.json", "traces.csv", "search.svg", "search.png", "search.pdf"}
     before = (tmp_path / "out" / "traces.csv").read_text()
     assert main([*line, "--seeds", "3"]) == 0
-    after = (tmp_path / "out" / "traces.csv").read_text()
-    assert after.startswith(before)
+    assert (tmp_path / "out" / "traces.csv").read_text().startswith(before)
     assert set(pd.read_csv(tmp_path / "out" / "traces.csv")["seed"]) == {0, 1, 2}
+    assert main([*line, "--lengths", "7"]) == 2
+    assert "Choose another --out" in capsys.readouterr().err
