@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, default=30, help="drawn problems of each kind (default 30)")
     made.add_argument("--processes", type=int, default=1, help="processes (default 1)")
     made.add_argument(
-        "--out", type=Path, help="folder for traces and figure; what is there is not made again (default: none)"
+        "--out", type=Path, help="folder for traces, tables and figure; traces there are not made again (default: none)"
     )
     return made
 
@@ -138,8 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     grid = np.arange(1, STEPS + 1) * asked.lengths / STEPS
     table = comparison.regrets(found, grid)
-    print(comparison.describe(table, grid, OURS, RAY))
+    tables = comparison.describe(table, grid, OURS, RAY)
+    print(tables)
     if asked.out is not None:
+        (asked.out / "tables.md").write_text(tables + "\n")
         with style.style():
             canvas = style.new_canvas(height=2.6 * -(-found["problem"].nunique() // 3))
             comparison.draw_regrets(canvas, table, [name for name in SHOWN if name in asked.policies])
