@@ -135,7 +135,7 @@ def draw_regrets(canvas: Canvas, table: pd.DataFrame, shown: Sequence[str]) -> N
     columns = min(3, len(problems))
     grid = canvas.subplots(-(-len(problems) // columns), columns, squeeze=False, sharex=True)
     long = table.stack().rename("regret").reset_index()
-    for axes, problem in zip(grid.flat, problems, strict=False):
+    for place, (axes, problem) in enumerate(zip(grid.flat, problems, strict=False)):
         rows = long[(long["problem"] == problem) & long["policy"].isin(shown)]
         sns.lineplot(
             rows, x="spent", y="regret", hue="policy", style="policy", hue_order=shown, style_order=shown,
@@ -145,7 +145,9 @@ def draw_regrets(canvas: Canvas, table: pd.DataFrame, shown: Sequence[str]) -> N
         axes.set_title(problem)
         axes.set_yscale("log")
         axes.set_ylabel("normalised regret" if axes in grid[:, 0] else "")
-        axes.set_xlabel("epochs spent, in full lengths")
+        lowest = place + columns >= len(problems)
+        axes.set_xlabel("epochs spent, in full lengths" if lowest else "")
+        axes.tick_params(labelbottom=lowest)
     for axes in grid.flat[len(problems) :]:
         axes.set_axis_off()
     handles = grid.flat[0].get_legend_handles_labels()[0]
