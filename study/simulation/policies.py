@@ -231,7 +231,6 @@ def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
 
 
 RAY: Final = "Ray's OptunaSearch + ASHA"
-EARLY: Final = 27  # first rung at the full length over this; elsewhere at a ninth, as in the default
 
 POLICIES: Final[dict[str, Make]] = {
     BASE: _study(Policy(random_share=1.0), no_stopping=True),
@@ -240,9 +239,8 @@ POLICIES: Final[dict[str, Make]] = {
     "Hyperband brackets": Brackets,
     RAY: _ray,
     "random + ASHA": _study(Policy(random_share=1.0)),
-    "random + ASHA, early": _study(Policy(random_share=1.0, first_rung=EARLY)),
+    "random + ASHA, early": _study(Policy(random_share=1.0, first_rung=27)),
     "random + ASHA, early, pausing": Pausing,
     **{f"TPE + ASHA, {stopped}": _study(Policy(stopped=stopped)) for stopped in get_args(Stopped)},
-    "TPE + ASHA, early, rung-rank": _study(Policy(random_share=0.25, first_rung=EARLY, stopped="rung-rank")),
 }
 OURS: Final = f"TPE + ASHA, {Policy().stopped}"  # the default
