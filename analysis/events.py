@@ -28,6 +28,7 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_opened": ("trials", "slots", "time_budget", "command"),
     "packing_measured": ("space", "device", "gpu_bytes", "trial_bytes", "images_per_second", "busy"),
     "packing_changed": ("together", "slots", "reason"),
+    "budget_set": ("epochs", "gpu_seconds", "gpus"),
     "suggested": ("trial", "space", "index", "origin", "config", "seed"),
     "started": ("trial", *PLACE),
     "epoch": ("trial", *CURVE),

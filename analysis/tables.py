@@ -76,6 +76,9 @@ SESSION_COLUMNS: Final = {
     "closed": "float64",
     "trials": "int64",
     "slots": "float64",
+    "time_budget": "float64",
+    "epoch_budget": "float64",
+    "gpu_budget": "float64",
     "reason": "str",
 }
 
@@ -88,8 +91,8 @@ class StudyTables:
     tables of `docs/tables.md`, epochs in the order in which they were first logged. `chosen` has a row per
     trial now chosen for final runs; `openings` a row per opening of the test split (`time` in seconds since
     1970, number of `finals` and their `names`, number of `images`, checksum); `sessions` a row per time the
-    driver ran (`closed` and `reason` missing: it still runs or died); `measured` a row per space measured for
-    `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once.
+    driver ran, with its budgets (`closed` and `reason` missing: it still runs or died); `measured` a row per
+    space measured for `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once.
     """
 
     run_dir: Path
@@ -114,8 +117,13 @@ def read(run_dir: Path | str) -> StudyTables:
     """
     run_dir = Path(run_dir)
     plan = _read_plan(run_dir)
+    return from_events(run_dir, plan, read_events(run_dir / "events.jsonl")[0])
+
+
+def from_events(run_dir: Path, plan: dict[str, Any], events: Iterable[Event]) -> StudyTables:
+    """Return the tables of a study with the content `plan` of study.json in which `events` happened."""
     replay = _Replay()
-    replay.take(read_events(run_dir / "events.jsonl")[0])
+    replay.take(events)
     epochs, final_epochs = replay.epochs.table(EPOCH_COLUMNS), replay.final_epochs.table(FINAL_EPOCH_COLUMNS)
     finals = _final_rows(replay, final_epochs)
     return StudyTables(
@@ -205,12 +213,17 @@ class _Replay:
 
     def _study_opened(self, event: Event) -> None:
         self._leave_behind()
-        self.sessions.append({"opened": event["time"], "trials": event["trials"], "slots": event["slots"]})
+        budgets = {name: event[name] for name in ("trials", "slots", "time_budget")}
+        self.sessions.append({"opened": event["time"], **budgets})
 
     def _study_closed(self, event: Event) -> None:
         self._leave_behind()
         if self.sessions:
             self.sessions[-1] |= {"closed": event["time"], "reason": event["reason"]}
+
+    def _budget_set(self, event: Event) -> None:
+        if self.sessions:
+            self.sessions[-1] |= {"epoch_budget": event["epochs"], "gpu_budget": event["gpu_seconds"]}
 
     def _packing_measured(self, event: Event) -> None:
         self.measured.append(event)

@@ -1,11 +1,13 @@
 """What the driver costs as a study grows, Ray Tune with its default loggers beside it, and what a resume takes.
 
-    python -m benchmarks.scale [--trials 100 1000 10000] [--tune-trials 100 1000] [--resume 10000]
+    python -m benchmarks.scale [--trials 100 1000 10000] [--no-ray ...] [--tune-trials 100 1000] [--resume 10000]
 
-Each row is a study in a process of its own, on real Ray with 2 slots: a very small network on 64 digits, 4 epochs at
-full length, rungs at 1 and 3. Counted is the driver's processor time, all its threads, from the first trial's start to
-the last one's end, over the trials and over the results (epochs); and how much its resident memory has grown by then.
-`suggesting` is the part of it that the sampler took. Workers, and Ray's own processes, are not counted.
+Each row is a study in a process of its own, on real Ray with 2 slots. Its workers make up their epochs instead of
+training, so that the driver is what is seen: 4 epochs at full length, rungs at 1 and 3, reported as a slot does it.
+Counted is the driver's processor time, all its threads, from the first trial's start to the last one's end, over the
+trials and over the results (epochs); and how much its resident memory has grown by then. `suggesting` is the part of it
+that the sampler took. `no ray` is the same search in one process, to tell our part from Ray's. Workers, and Ray's own
+processes, are not counted.
 
 Tune's side has the same hyperparameters, Optuna's TPE and Tune's ASHA, a trainable that only counts epochs, actors that
 are reused and every other setting as Tune has it, its CSV, JSON and TensorBoard loggers among them.
@@ -22,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -32,10 +34,11 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution
 
 import analysis
-from analysis.events import Event
+from analysis.events import CURVE, Event
 from data_utils.datasets import load
 from data_utils.splits import split
 from study.engine import Engine
+from study.job import Job
 from study.log import Log
 from study.packing import Packing
 from study.plan import Plan
@@ -78,15 +81,45 @@ class Meter:
 
 
 def ours(trials: int, folder: Path) -> Row:
-    """A study of `trials` trials, its search alone."""
+    """The search of a study of `trials` trials, as it is."""
     from study import tune
 
+    class MadeUp(tune.Worker):
+        """Answers as a slot does, without torch."""
+
+        def setup(self, config: dict[str, Any], **_data: Any) -> None:
+            self.reset_config(config)
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._facts = made_up(new_config["job"])
+            return True
+
+        def step(self) -> dict[str, Any]:
+            return {"facts": next(self._facts)}
+
+    tune.Worker = MadeUp  # type: ignore[misc]
+    engine, meter, suggesting = _begin(trials, folder)
+    digits = load("digits", Path("unused"))
+    tune.start(None)
+    tune.execute(engine, tune.Stored(split(digits.train, seed=0)), tune.Stored(digits.test), 10)
+    tune.stop()
+    return _end(engine, meter, suggesting)
+
+
+def alone(trials: int, folder: Path) -> Row:
+    """The same search without Ray, one job after another: what of the cost is ours."""
+    engine, meter, suggesting = _begin(trials, folder)
+    while isinstance(job := engine.next_job(), Job):
+        for facts in made_up(job):
+            if not engine.report(job.key, facts):
+                break
+    return _end(engine, meter, suggesting)
+
+
+def _begin(trials: int, folder: Path) -> tuple[Engine, Meter, list[float]]:
+    """Open a study that stops after its search; return what measures it, and the list of what suggestions take."""
     plan = Plan(("mlp",), trials=trials, max_epochs=EPOCHS, final_seeds=1, runs=folder, name="study")
     plan.folder.mkdir()
-    digits = load("digits", Path("unused"))
-    whole = split(digits.train, seed=0)
-    data = replace(whole, train_index=whole.train_index[:64], validation_index=whole.validation_index[:32])
-    tune.start(None)
     engine = Engine(plan, {"mlp": TINY}, Log(plan.folder / "events.jsonl"))
     engine.open([Packing(SLOTS, SLOTS, 1, 0.0)], ["benchmark"])
     meter, suggesting = Meter(), _timed(engine.state.samplers["mlp"])
@@ -94,14 +127,31 @@ def ours(trials: int, folder: Path) -> Row:
     def watch(event: Event) -> None:
         if event["event"] in ("started", "ended"):
             meter.now()
+        if engine.search_is_over:
+            engine.stop("interrupted")  # final runs are not what is measured
 
     engine.watchers.append(watch)
-    tune.execute(engine, tune.Stored(data), tune.Stored(digits.test), 10)
-    tally = engine.state.tallies["trial"]["mlp"]
+    return engine, meter, suggesting
+
+
+def _end(engine: Engine, meter: Meter, suggesting: list[float]) -> Row:
+    tally, trials = engine.state.tallies["trial"]["mlp"], engine.plan.trials
     engine.close()
-    tune.stop()
     assert tally.ended == trials, tally.states
     return {**meter.row(trials, tally.epochs), "suggesting": 1e3 * sum(suggesting) / trials}
+
+
+def made_up(job: Job) -> Iterator[list[Event]]:
+    """Give what a slot would say of `job`: in one piece what lies between two rungs."""
+    draws = np.random.default_rng(job.seed)
+    place = {"parameters": 1, "device": "cpu", "precision": "float32", "node": "node", "worker": os.getpid()}
+    facts: list[Event] = [{"event": "started", "from_epoch": 0, **place}]
+    for epoch in range(1, job.max_epochs + 1):
+        numbers = dict(zip(CURVE[1:], draws.random(len(CURVE) - 1).tolist(), strict=True))
+        facts.append({"event": "epoch", "epoch": epoch, **numbers})
+        if epoch in (*job.rungs, job.max_epochs):
+            yield facts
+            facts = []
 
 
 def _timed(sampler: Sampler) -> list[float]:
@@ -222,7 +272,12 @@ def _study(plan: Plan) -> Row:
     return {"spaces": spaces, "dataset": {}, "metric": metric, "max_epochs": LONG, "trials": plan.trials}
 
 
-SIDES: dict[str, Callable[[int, Path], Row]] = {"archstudy": ours, "ray tune": tunes, "resume": resumed}
+SIDES: dict[str, Callable[[int, Path], Row]] = {
+    "archstudy": ours,
+    "no ray": alone,
+    "ray tune": tunes,
+    "resume": resumed,
+}
 
 
 def measure(side: str, trials: int) -> Row:
@@ -244,6 +299,7 @@ def main() -> None:
     """Print each row as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--trials", type=int, nargs="*", default=[100, 1000, 10_000], help="sizes of our studies")
+    parser.add_argument("--no-ray", type=int, nargs="*", default=[100, 1000, 10_000], help="the same without Ray")
     parser.add_argument("--tune-trials", type=int, nargs="*", default=[100, 1000], help="sizes of Ray Tune's")
     parser.add_argument("--resume", type=int, nargs="*", default=[10_000], help="trials of the logs that are resumed")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
@@ -253,7 +309,12 @@ def main() -> None:
             row = SIDES[asked.one[0]](int(asked.one[1]), Path(folder))
         print(json.dumps(row), flush=True)
     else:
-        sizes = {"archstudy": asked.trials, "ray tune": asked.tune_trials, "resume": asked.resume}
+        sizes = {
+            "archstudy": asked.trials,
+            "no ray": asked.no_ray,
+            "ray tune": asked.tune_trials,
+            "resume": asked.resume,
+        }
         for side, numbers in sizes.items():
             for number in numbers:
                 show(side, measure(side, number))

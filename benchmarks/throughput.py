@@ -1,12 +1,13 @@
 """The same study twice: as Ray's own PyTorch tutorial teaches, and as archstudy does it.
 
-    python -m benchmarks.throughput --data-dir CIFAR10_FOLDER [--pairs 1]
+    python -m benchmarks.throughput --data-dir CIFAR10_FOLDER [--pairs 1] [--loaders 8]
 
 `--data-dir` holds `train/` and `test/` of class folders of 32x32 images (CIFAR-10). The first 1,000 training images of
 each class are used: 8,000 to train and 2,000 to validate. Ours runs first, through its command: 12 trials of C's plain
-CNN with its usual training (crop, flip, momentum), ASHA, one final run, no report. Its log says which configurations
-were trained for how many epochs; the tutorial's way (`benchmarks/tutorial_way.py`) then trains exactly those, again
-through Ray Tune. Both are timed as whole processes, from the command to the exit.
+CNN with its usual training (crop, flip, momentum), ASHA, the usual 4 final runs, no report. Its log says which
+configurations were trained for how many epochs; the tutorial's way (`benchmarks/tutorial_way.py`) then trains exactly
+those, again through Ray Tune. Both are timed as whole processes, from the command to the exit. `--loaders` are the
+processes of each DataLoader of the tutorial's way: 8, as it prints, or 0, which suits few cores better.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def ours(data: Path, folder: Path) -> tuple[float, list[Run]]:
     """Run the study and return its seconds and what it trained: configuration, seed, epochs, last score of each run."""
     space = Path(__file__).with_name("c_plain_cnn.py")
     command = [sys.executable, "-m", "study.run", "--space", str(space), "--dataset", "folder", "--data-dir", str(data)]
-    options = ["--trials", "12", "--max-epochs", "9", "--final-seeds", "1", "--no-report"]
+    options = ["--trials", "12", "--max-epochs", "9", "--no-report"]
     begun = time.time()
     subprocess.run([*command, *options, "--runs", str(folder), "--name", "ours"], check=True)
     return time.time() - begun, trained(folder / "ours")
@@ -66,10 +67,10 @@ def trained(folder: Path) -> list[Run]:
     return [{"key": key, **run} for key, run in runs.items()]
 
 
-def tutorial(data: Path, folder: Path, runs: list[Run]) -> tuple[float, list[float]]:
+def tutorial(data: Path, folder: Path, runs: list[Run], loaders: int) -> tuple[float, list[float]]:
     """Train `runs` as the tutorial does and return the seconds and the last score of each."""
     (folder / "runs.json").write_text(json.dumps(runs))
-    command = [sys.executable, "-m", "benchmarks.tutorial_way", str(data), str(folder / "runs.json")]
+    command = [sys.executable, "-m", "benchmarks.tutorial_way", str(data), str(folder / "runs.json"), str(loaders)]
     begun = time.time()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     scores: list[float] = json.loads((folder / "scores.json").read_text())
@@ -81,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with train/ and test/ of class folders")
     parser.add_argument("--pairs", type=int, default=1, help="runs of each side (default 1)")
+    parser.add_argument("--loaders", type=int, default=8, help="processes of a DataLoader of theirs (default 8)")
     asked = parser.parse_args()
     ratios, differences = [], []
     for _ in range(asked.pairs):
@@ -88,7 +90,7 @@ def main() -> None:
             folder = Path(name)
             sample(asked.data_dir, folder / "data")
             our_seconds, runs = ours(folder / "data", folder)
-            their_seconds, scores = tutorial(folder / "data", folder, runs)
+            their_seconds, scores = tutorial(folder / "data", folder, runs, asked.loaders)
         images = TRAINING_IMAGES * sum(run["epochs"] for run in runs)
         print(f"{len(runs)} runs, {sum(run['epochs'] for run in runs)} epochs, {images:,} images")
         for name, seconds in (("tutorial's way", their_seconds), ("archstudy", our_seconds)):

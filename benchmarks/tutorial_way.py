@@ -1,12 +1,12 @@
 """A study as Ray's own PyTorch tutorial for CIFAR-10 teaches it; the peer of benchmarks/throughput.py.
 
-    python -m benchmarks.tutorial_way DATA_DIR RUNS.json
+    python -m benchmarks.tutorial_way DATA_DIR RUNS.json LOADER_PROCESSES
 
 Each trial is a function of Ray Tune in a worker of its own, loads the data set, splits it at random, makes DataLoaders
 of PIL images with torchvision's transforms, trains in fp32, reads the loss after every step, validates and reports a
-checkpoint after every epoch. Kinder than the tutorial: images are decoded before it starts, and DataLoaders have no
-processes of their own, of which the tutorial starts 8 an epoch. RUNS.json lists the runs (configuration, seed, epochs);
-the last validation score of each goes to scores.json beside it.
+checkpoint after every epoch. Kinder than the tutorial: images are decoded before it starts. A DataLoader has
+LOADER_PROCESSES, of which the tutorial starts 8 an epoch, or none. RUNS.json lists the runs (configuration, seed,
+epochs); the last validation score of each goes to scores.json beside it.
 """
 
 import json
@@ -52,14 +52,14 @@ class Decoded(Dataset[tuple[torch.Tensor, int]]):
         return self._transform(Image.fromarray(self._images[index])), int(self._labels[index])
 
 
-def loaders(file: Path, batch_size: int, seed: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+def loaders(file: Path, batch_size: int, seed: int, processes: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Return the loaders of training and validation: four fifths and one fifth, drawn at random."""
     parts = []
     for position, transform in enumerate((TRANSFORM, EVALUATION)):
         everything = Decoded(file, transform)
         share = int(0.8 * len(everything))
         split = random_split(everything, [share, len(everything) - share], torch.Generator().manual_seed(seed))
-        parts.append(DataLoader(split[position], batch_size, shuffle=position == 0))
+        parts.append(DataLoader(split[position], batch_size, shuffle=position == 0, num_workers=processes))
     return parts[0], parts[1]
 
 
@@ -73,7 +73,8 @@ def train_cifar(config: dict[str, Any]) -> None:
     network.to(device)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(network.parameters(), lr=chosen["sgd_lr"], momentum=chosen["momentum"])
-    train_loader, val_loader = loaders(Path(config["file"]), chosen["batch_size"], config["run"]["seed"] % 2**31)
+    seed, batch_size = config["run"]["seed"] % 2**31, chosen["batch_size"]
+    train_loader, val_loader = loaders(Path(config["file"]), batch_size, seed, config["processes"])
     for _ in range(config["run"]["epochs"]):
         running_loss = 0.0
         network.train()
@@ -117,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as storage:
         tuner = tune.Tuner(
             tune.with_resources(train_cifar, resources),
-            param_space={"run": tune.grid_search(runs), "file": str(file)},
+            param_space={"run": tune.grid_search(runs), "file": str(file), "processes": int(sys.argv[3])},
             run_config=tune.RunConfig(storage_path=storage, verbose=0),
         )
         results = tuner.fit()

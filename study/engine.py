@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from analysis.events import Event
 from study.asha import Decision
+from study.budget import REASONS, Budget, Unit
 from study.faults import OUT_OF_MEMORY, WORKER_LOST
 from study.final import winners
 from study.job import Job, OpenTest, Probe
@@ -51,9 +52,7 @@ class Engine:
         self.spaces = tuple(spaces)
         self._spaces = spaces
         self._log = log
-        self._clock = clock
-        self._time_budget = time_budget
-        self._deadline = math.inf
+        self._budget = Budget(replace(plan, time_budget=time_budget), self.state, clock)
         self._testing = False
         self._same_failures: list[str] = []
         self._packings: Sequence[Packing] = ()
@@ -61,7 +60,6 @@ class Engine:
         self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
         for event in log.replayed:
             self.state.apply(event)
-        log.replayed.clear()  # half a million events are some hundred megabytes
 
     # What to do next
 
@@ -83,9 +81,13 @@ class Engine:
         if packed_anew and self.state.together is not None:
             numbers = {"together": None, "slots": packings[0].slots}
             self._record({"event": "packing_changed", **numbers, "reason": "other slots were asked for"})
-        fields = {"slots": self.packing.slots, "time_budget": self._time_budget, "command": command}
+        self._log.replayed = []  # half a million events are some hundred megabytes
+        fields = {"slots": self.packing.slots, "time_budget": self._budget.seconds, "command": command}
         measured = ({"event": "packing_measured", **asdict(probe)} for probe in probes)
         self._record({"event": "study_opened", "trials": trials or self.state.trials, **fields}, *measured)
+        if self.plan.epoch_budget is not None or self.plan.gpu_budget is not None:
+            budgets = {"epochs": self.plan.epoch_budget, "gpu_seconds": self.plan.gpu_budget}
+            self._record({"event": "budget_set", **budgets, "gpus": self.packing.gpus})
         for run in list(self.state.open.values()):
             self._settle(run)
 
@@ -113,10 +115,8 @@ class Engine:
 
     @property
     def search_is_over(self) -> bool:
-        """Whether no trial is left to start or to finish, or the time for it is up."""
-        if self._clock() >= self._deadline:
-            return True
-        return self._space_in_turn() is None and not self.state.open_of("trial")
+        """Whether no trial is left to start or to finish, or every budget for it is used up."""
+        return self._budget.time_is_up or (self._space_in_turn() is None and self._unfinished() is None)
 
     def stop(self, reason: str) -> None:
         """Hand out nothing more; `reason` is what `study_closed` will say."""
@@ -136,8 +136,13 @@ class Engine:
             return self.stopped
         if self.failed_spaces:
             return "failed"
-        if self._space_in_turn() is not None or self.state.open_of("trial"):
-            return "time budget"
+        used_up = [self._used_up(space) for space in self._spaces]
+        binding = next((unit for unit in REASONS if unit in used_up), None)
+        short = any(map(self._budget.has_trials, self._spaces)) or self.state.open_of("trial")
+        if short and binding is not None:
+            return REASONS[binding]
+        if short:
+            return "interrupted"
         winners_now = {trial for chosen in self.state.chosen.values() for trial in chosen}
         finals = [run for run in self.state.of_kind("final") if run.trial in winners_now]
         return "finished" if any(run.tested is not None for run in finals) else "failed"
@@ -149,14 +154,21 @@ class Engine:
         return [space for space, trials in tallies.items() if 0 < len(trials.runs) == trials.states["failed"]]
 
     def _space_in_turn(self) -> str | None:
-        """The space with the fewest trials, in the order given, while it has fewer than its share."""
-        counts = {name: len(self.state.of_kind("trial", name)) for name in self._spaces}
-        name = min(counts, key=lambda space: counts[space])
-        return name if counts[name] < self.state.trials else None
+        """The space that has spent least of its budget, of those that have some left and fewer trials than planned."""
+        slots = self.packing.slots
+        left = [space for space in self._spaces if self._budget.has_trials(space) and not self._used_up(space)]
+        return min(left, key=lambda space: self._budget.urgency(space, slots), default=None)
+
+    def _used_up(self, space: str) -> Unit | None:
+        return self._budget.used_up(space, self.packing.slots)
+
+    def _unfinished(self) -> Run | None:
+        """The oldest trial that has not ended and whose space has some budget left."""
+        return next((run for run in self.state.open_of("trial") if not self._used_up(run.space)), None)
 
     def _next_trial(self) -> Next:
         for run in self.state.open_of("trial"):
-            if run.state in ("waiting", "interrupted"):
+            if run.state in ("waiting", "interrupted") and not self._used_up(run.space):
                 return self._job(run)
         space = self._space_in_turn()
         return "wait" if space is None else self._new_trial(space)
@@ -206,6 +218,7 @@ class Engine:
 
     def _job(self, run: Run) -> Job:
         self.state.move(run, "running")
+        self._budget.hear(run)
         run.attempts += 1
         self._together[run.key] = self.packing.together
         space = self._spaces[run.space]
@@ -236,11 +249,17 @@ class Engine:
         """Take in what the worker of run `key` says; return whether it shall go on."""
         run = self.state.runs[key]
         for fact in facts:
+            self._cut_off(run, "epochs")  # to the epoch, however many were reported at once
             if run.state == "running":
                 self._take_in(run, fact)
-        if run.state == "running" and run.kind == "trial" and self._clock() >= self._deadline:
-            self._record(self._ended(run, "interrupted", None))
+        self._cut_off(run, *REASONS)
+        self._budget.hear(run)
         return run.state == "running"
+
+    def _cut_off(self, run: Run, *units: Unit) -> None:
+        """Interrupt a trial whose space has used up its budget of one of these units."""
+        if run.kind == "trial" and run.state == "running" and self._used_up(run.space) in units:
+            self._record(self._ended(run, "interrupted", None))
 
     def lost(self, key: str, reason: str) -> None:
         """The worker of run `key` died: the run goes on elsewhere from its checkpoint, a few times at most."""
@@ -293,8 +312,7 @@ class Engine:
 
     def _take_in(self, run: Run, fact: Event) -> None:
         if fact["event"] == "started":
-            if self._time_budget is not None and self._deadline == math.inf:
-                self._deadline = self._clock() + self._time_budget
+            self._budget.start()
             self._record(self._named(run, {**fact, "attempt": run.attempts}))
         elif fact["event"] == "ended" and fact["state"] == "out_of_memory":
             self.out_of_memory(run.key, fact["error"])

@@ -54,3 +54,13 @@ class Probe:
     trial_bytes: int
     images_per_second: float
     busy: float | None
+
+
+@dataclass(frozen=True)
+class EpochProbe:
+    """What a space's reference setting takes in one slot: an epoch in seconds, its files on the disk in bytes."""
+
+    space: str
+    seconds: float
+    checkpoint_bytes: int
+    model_bytes: int

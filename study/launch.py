@@ -16,7 +16,7 @@ from rich.console import Console
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, split
-from study import packing
+from study import packing, warm
 from study import plan as planning
 from study.job import Probe
 from study.log import Log
@@ -26,6 +26,7 @@ from study.spaces import SPACES, find
 
 if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag need not cost
     from study.engine import Engine
+    from study.forecast import Forecast
     from study.tune import Stored
 
 
@@ -48,7 +49,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the study lies and how it ended: `finished`, `interrupted`, `time budget` or `failed`."""
+    """Where the study lies and how it ended: `finished`, `interrupted`, `failed` or the budget that ended it."""
 
     folder: Path
     reason: str
@@ -61,10 +62,39 @@ def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> O
     return _conduct(_prepare(plan, console), report, console)
 
 
+def foresee(plan: Plan, *, console: Console | None = None) -> "Forecast":
+    """Print and return what a new study would take and could tell; nothing is trained to the end, no folder made."""
+    plan.check(SPACES, DATASETS)
+    console = console or Console()
+    study = _prepare(plan, console)
+    _start_ray(plan.address, console)
+    from study import tune
+
+    try:
+        nodes, stored = tune.nodes(), _store(study)
+        _place(study, stored[0], nodes, console)
+        slots = packing.packings(study.plan, nodes)[0]
+        console.print("Measuring an epoch of each space ...", highlight=False)
+        jobs = packing.reference_jobs(study.plan, study.spaces)
+        probes = tune.time_epochs(jobs, stored[0], len(study.dataset.classes), slots)
+    except RuntimeError as error:
+        raise PlanError(f"The reference settings could not be measured: {error}.") from error
+    finally:
+        tune.stop()
+    from study.forecast import forecast, rows
+    from study.progress import show_rows
+
+    images = len(study.dataset.test)
+    found = forecast(study.plan, probes, slots, images, len(study.dataset.classes))
+    show_rows(rows(study.plan, found, images), console)
+    return found
+
+
 def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
     """Go on with the study in `folder`. `changes` are fields of `Plan` that do not alter what is compared.
 
-    They are trials (per space, not fewer than before), data_dir (moved images), time_budget, cpus_per_trial,
+    They are trials (per space, not fewer than before), epoch_budget and gpu_budget (kept if not given), time_budget
+    (of this session), data_dir (moved images), cpus_per_trial,
     gpus_per_trial, address, command.
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
@@ -83,7 +113,11 @@ def _prepare_again(
     folder: Path, content: planning.Json, log: Log, changes: Mapping[str, Any], console: Console
 ) -> Study:
     so_far = [event["trials"] for event in log.replayed if event["event"] == "study_opened"] or [content["trials"]]
-    plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
+    budgets = {"trials": so_far[-1]}
+    for event in log.replayed:
+        if event["event"] == "budget_set":
+            budgets |= {"epoch_budget": event["epochs"], "gpu_budget": event["gpu_seconds"]}
+    plan = Plan.from_json(folder, content, **{**budgets, **changes})
     plan.check_spaces(SPACES)
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
@@ -109,6 +143,8 @@ def _prepare(plan: Plan, console: Console) -> Study:
     planning.check_images(spaces, dataset)
     _check_own_networks(spaces, dataset)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
+    if plan.warm_start:
+        plan = replace(plan, warm=warm.gather(plan, by_name))
     return Study(plan, by_name, dataset, data)
 
 
@@ -125,18 +161,12 @@ def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:
-    if study.plan.address is None:  # read when Ray is imported: listen on loopback only
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from study import tune
-    from study.progress import show_end, show_plan
-
     with Interruption(console) as interruption:
-        console.print("Starting Ray ...", highlight=False)
-        try:
-            dashboard = tune.start(study.plan.address)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise PlanError(_no_ray(study.plan.address, error)) from error
+        dashboard = _start_ray(study.plan.address, console)
         interruption.install()
+        from study import tune
+        from study.progress import show_end, show_plan
+
         try:
             nodes = tune.nodes()
             stored = _store(study)
@@ -152,6 +182,19 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
     written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
     show_end(engine, written, console)
     return outcome
+
+
+def _start_ray(address: str | None, console: Console) -> str | None:
+    """Start Ray or join a cluster; return the address of its dashboard."""
+    if address is None:  # read when Ray is imported: listen on loopback only
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from study import tune
+
+    console.print("Starting Ray ...", highlight=False)
+    try:
+        return tune.start(address)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise PlanError(_no_ray(address, error)) from error
 
 
 def _no_ray(address: str | None, error: Exception) -> str:

@@ -38,6 +38,9 @@ class Plan:
     `fp32`: compute in float32 even where bf16 is faster. `no_stopping`: every trial has its full length.
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
+    `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
+    seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
+    `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
     """
 
     spaces: tuple[str, ...]
@@ -53,11 +56,15 @@ class Plan:
     cpus_per_trial: int = 1
     gpus_per_trial: float | Literal["auto"] | None = None
     time_budget: float | None = None
+    epoch_budget: int | None = None
+    gpu_budget: float | None = None
     final_configs: int = 1
     final_seeds: int = 4
     fp32: bool = False
     no_stopping: bool = False
     policy: Policy = field(default=Policy())
+    warm_start: tuple[Path, ...] = ()
+    warm: Json = field(default_factory=dict)
     address: str | None = None
     command: tuple[str, ...] = field(default=())
 
@@ -128,6 +135,11 @@ class Plan:
         if self.time_budget is not None and not 0 < self.time_budget < float("inf"):
             raise PlanError(f"--time-budget is {self.time_budget:g} s, but must be above 0. Give 90s, 30m or 2h.")
 
+        if self.epoch_budget is not None:
+            at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")
+        if self.gpu_budget is not None and not 0 < self.gpu_budget < float("inf"):
+            raise PlanError(f"--gpu-budget is {self.gpu_budget:g} s, but must be above 0. Give 90m, 8h or 0.5h.")
+
     def _check_folder(self) -> None:
         if self.name in (".", "..") or "/" in self.name:
             raise PlanError(
@@ -173,6 +185,7 @@ class Plan:
             # Studies from before these were written have neither.
             "no_stopping": content.get("no_stopping", False),
             "policy": Policy(**content["policy"]) if "policy" in content else FIRST_POLICY,
+            "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})
 
@@ -236,6 +249,8 @@ def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> Plan:
             f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs, but no node has them: there are {there}. "
             f"Lower --cpus-per-trial or --gpus-per-trial."
         )
+    if plan.gpu_budget is not None and not gpus:
+        raise PlanError("--gpu-budget is given, but trials use no GPU. Give --time-budget or --epoch-budget instead.")
     return replace(plan, gpus_per_trial=gpus)
 
 
@@ -285,6 +300,8 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": plan.policy.stopped},
         "policy": asdict(plan.policy),
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
+        "budget": {"epochs": plan.epoch_budget, "gpu_seconds": plan.gpu_budget, "seconds": plan.time_budget},
+        "warm_start": plan.warm,
         "seed": plan.seed,
         "fp32": plan.fp32,
         "no_stopping": plan.no_stopping,

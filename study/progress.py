@@ -17,6 +17,7 @@ from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
 from study.plan import Plan
+from study.warm import words
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
 LIVE_SECONDS: Final = 0.25  # between two redraws
@@ -142,6 +143,8 @@ class Progress:
         per_trial = sum(tally.ended_seconds for tally in trials) / ended
         per_epoch = sum(tally.seconds for tally in trials) / epochs
         search = (len(self._engine.spaces) * state.trials - ended) * per_trial
+        if plan.epoch_budget is not None:
+            search = min(search, (len(self._engine.spaces) * plan.epoch_budget - epochs) * per_epoch)
         planned = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
         done = sum(tally.epochs for tally in finals)
         slots = self._engine.packing.slots
@@ -174,6 +177,8 @@ def show_plan(
         **_left_out(dataset, plan.folder),
         "Search": f"{_count(trials, 'trial')} of each space: the reference setting, {plan.random_trials} random, "
         f"the rest by TPE",
+        **({"Warm start": f"{words(plan.warm)}; they follow the reference setting"} if plan.warm else {}),
+        **_budgets(plan),
         "Stopping": _stopping(plan),
         "Final": f"{plan.final_configs} winner of each space retrained with {_count(plan.final_seeds, 'fresh seed')}, "
         f"then the test split, once",
@@ -182,7 +187,19 @@ def show_plan(
         "Folder": str(plan.folder),
         "Dashboard": f"{dashboard} (it asks for a token: ray get-auth-token)" if dashboard else "could not start",
     }
-    _show_rows(rows, console)
+    show_rows(rows, console)
+
+
+def _budgets(plan: Plan) -> dict[str, str]:
+    """Say what may end the search of a space besides its trials."""
+    limits = []
+    if plan.epoch_budget is not None:
+        limits.append(f"{plan.epoch_budget:,} epochs of each space")
+    if plan.gpu_budget is not None:
+        limits.append(f"{duration(plan.gpu_budget)} of a GPU for each space")
+    if plan.time_budget is not None:
+        limits.append(f"{duration(plan.time_budget)} in all, an equal part for each space")
+    return {"Budget": f"{' and '.join(limits)}; what it cuts off can be resumed"} if limits else {}
 
 
 def _stopping(plan: Plan) -> str:
@@ -226,7 +243,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     """Print what came out, what it cost, and what to do next."""
     from analysis import audit, read
     from analysis.stats import spending
-    from analysis.summary import headline, overview, warnings
+    from analysis.summary import budget, headline, overview, warnings
     from analysis.verdicts import judge
 
     tables, plan = read(engine.plan.folder), engine.plan
@@ -243,6 +260,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     rows["Audit"] = f"{audit.outcome(audit.audit(tables))}: python -m analysis.audit {folder}"
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
+    rows["Budget"] = budget(tables)
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
     rows["Report"] = str(report) if report else f"python -m analysis.report {folder}"
     if plan.dataset in ("digits", "mnist", "fashion_mnist"):
@@ -250,7 +268,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
         rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
     rows["Resume"] = f"python -m study.run --resume {folder}{more}"
-    _show_rows(rows, console)
+    show_rows(rows, console)
 
 
 def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
@@ -264,7 +282,8 @@ def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
         console.print("  ".join(cells).replace("\u00a0", " "), markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_rows(rows: dict[str, str], console: Console) -> None:
+def show_rows(rows: dict[str, str], console: Console) -> None:
+    """Print a line for each row after its heading."""
     width = max(len(name) for name in rows)
     for name, text in rows.items():
         plain = text.replace("\u00a0", " ")  # the report's sentences keep numbers and units together

@@ -10,14 +10,16 @@ from typing import Any, Final, NoReturn
 from analysis.events import BrokenLogError
 from data_utils.datasets import DATASETS
 from data_utils.request import TEST_FRACTION
-from study.launch import Outcome, resume, run
+from study.budget import REASONS
+from study.launch import Outcome, foresee, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
 from study.spaces import SPACES
 
 DEFAULT: Final = Plan(spaces=())
-AT_RESUME: Final = ("data_dir", "trials", "time_budget", "cpus_per_trial", "gpus_per_trial", "address")
-EXIT_CODES: Final = {"finished": 0, "time budget": 0, "failed": 1, "interrupted": 130}
+BUDGETS: Final = ("trials", "epoch_budget", "gpu_budget", "time_budget")
+AT_RESUME: Final = ("data_dir", *BUDGETS, "cpus_per_trial", "gpus_per_trial", "address")
+EXIT_CODES: Final = {"finished": 0, **dict.fromkeys(REASONS.values(), 0), "failed": 1, "interrupted": 130}
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -46,7 +48,11 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
         "GPUs of a slot; 0.25: four share one; auto: measure a trial and choose (default: 1 if there are any, else 0)"
     )
     yield "--gpus-per-trial", _gpus, "X", gpus
-    budget = "time for the search from its first trial on, such as 90s, 30m or 2h; final runs follow (default: none)"
+    epochs = "epochs that the search of each space may train; what ends first of all budgets, ends it (default: none)"
+    yield "--epoch-budget", int, "N", epochs
+    hours = "time of a GPU that the search of each space may take; 8h are 8 GPU-hours (default: none)"
+    yield "--gpu-budget", _seconds, "TIME", hours
+    budget = "time for the search, such as 90s, 30m or 2h, in equal parts for all spaces (default: none)"
     yield "--time-budget", _seconds, "TIME", budget
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
@@ -68,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
     whole = "train every trial to its full length, to record whole learning curves; by default ASHA stops poor ones"
     made.add_argument("--no-stopping", action="store_true", default=None, help=whole)
+    earlier = "earlier studies, the best of which is tried right after the reference setting (default: none)"
+    made.add_argument("--warm-start", nargs="+", type=Path, metavar="RUN_DIR", help=earlier)
+    before = "train nothing: say what it would take (epochs, time, disk), and how small a difference it could tell"
+    made.add_argument("--plan", action="store_true", default=None, help=before)
     later = "leave the report out; python -m analysis.report RUN_DIR writes it later"
     made.add_argument("--no-report", action="store_true", help=later)
     return made
@@ -99,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = vars(parser().parse_args(arguments))
     try:
         outcome = _start(asked)
+        if outcome is None:
+            return 0
     except (PlanError, LockedError, BrokenLogError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -114,11 +126,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_CODES[outcome.reason]
 
 
-def _start(asked: dict[str, Any]) -> Outcome:
-    report, folder = not asked.pop("no_report"), asked.pop("resume")
+def _start(asked: dict[str, Any]) -> Outcome | None:
+    """Run or resume the study that is asked for, or say what it would take."""
+    report, folder, only_plan = not asked.pop("no_report"), asked.pop("resume"), asked.pop("plan")
     given = {name: value for name, value in asked.items() if value is not None}
     if "space" in given:
         given["spaces"] = tuple(given.pop("space"))
+    if "warm_start" in given:
+        given["warm_start"] = tuple(given["warm_start"])
+    if only_plan:
+        if folder is not None:
+            raise PlanError("--plan is for a new study, and --resume for one that exists. Leave one of them out.")
+        foresee(Plan(**{"spaces": (), **given}))
+        return None
     if folder is None:
         return run(Plan(**{"spaces": (), **given}, command=command_line()), report=report)
     fixed = [f"--{name}".replace("spaces", "space").replace("_", "-") for name in given if name not in AT_RESUME]

@@ -1,4 +1,4 @@
-"""What to try next in one space: the reference setting, then a random arm, then TPE.
+"""What to try next in one space: the reference setting, what earlier studies gave, then a random arm, then TPE.
 
 An in-memory Optuna study, fed by the events of the log. Each suggestion has a random generator of its own, seeded by
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
@@ -19,7 +19,7 @@ import hashlib
 import math
 import warnings
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final
@@ -91,16 +91,19 @@ class _Trial:
 
 
 class Sampler:
-    """Suggestions for one space. Scores are maximised.
+    """Suggestions for one space; `warm` are configurations of earlier studies. Scores are maximised.
 
     TPE looks at every trial that is running, at the `BEST` best of all that were told and at the last ones, `HISTORY`
     in all: see `docs/decisions.md`. The rest is forgotten, so a suggestion costs the same after 10,000 trials.
     """
 
-    def __init__(self, space: Space, seed: int, policy: Policy = DEFAULT) -> None:
+    def __init__(
+        self, space: Space, seed: int, warm: Sequence[Mapping[str, Any]] = (), policy: Policy = DEFAULT
+    ) -> None:
         self._space = space
         self._seed = seed
         self._policy = policy
+        self._warm = warm
         self._rungs: dict[float, list[float]] = {}  # scores at each, at full length under infinity, the worst first
         self._count = 0
         self._running: dict[str, _Trial] = {}
@@ -111,8 +114,10 @@ class Sampler:
         """Return origin and configuration of trial `index`; nothing is recorded until `add`."""
         if index == 0:
             return "reference", dict(self._space.reference)
+        if index <= len(self._warm):
+            return "warm", dict(self._warm[index - 1])
         seed = seed_of(self._seed, self._space.name, index)
-        if index <= random_trials:
+        if index <= len(self._warm) + random_trials:
             return "random", draw(self._space, np.random.default_rng(seed))
         return "tpe", self._ask(seed)
 

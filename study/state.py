@@ -12,6 +12,7 @@ from study.faults import OUT_OF_MEMORY, WORKER_LOST
 from study.plan import Plan
 from study.sampler import Sampler
 from study.space import Space
+from study.warm import configs
 
 ENDED: Final = ("finished", "stopped", "diverged", "failed")
 
@@ -64,6 +65,7 @@ class Tally:
     epochs: int = 0
     seconds: float = 0.0
     ended_seconds: float = 0.0
+    gpu_seconds: float = 0.0
     best: Run | None = None
 
     @property
@@ -88,10 +90,11 @@ class Tally:
         if run is self.best and not _counts(run):
             self.best = max(filter(_counts, self.runs), key=_reached, default=None)
 
-    def take_epoch(self, run: Run, seconds: float) -> None:
-        """Count an epoch that `run` has trained; its numbers are in `run` already."""
+    def take_epoch(self, run: Run, seconds: float, gpus: float) -> None:
+        """Count an epoch that `run` has trained on so many GPUs; its numbers are in `run` already."""
         self.epochs += 1
         self.seconds += seconds
+        self.gpu_seconds += seconds * gpus
         if self.best is None or (run.epochs >= self.best.epochs and _reached(run) > _reached(self.best)):
             self.best = run
 
@@ -116,7 +119,10 @@ class State:
         self.chosen: dict[str, tuple[str, ...]] = {}
         self.test_openings = 0
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
-        self.samplers = {name: Sampler(space, plan.seed, plan.policy) for name, space in spaces.items()}
+        self.gpus = 0.0  # that a trial has, where a budget counts them
+        self.samplers = {
+            name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
+        }
         self.asha = {name: Asha(plan.rungs, plan.policy.reduction_factor) for name in spaces}
 
     def of_kind(self, kind: Kind, space: str | None = None) -> Sequence[Run]:
@@ -173,7 +179,7 @@ class State:
         run = self._run(event)
         run.epochs, run.score, run.val_loss = event["epoch"], event["val_score"], event["val_loss"]
         run.seconds += event["seconds"]
-        self.tallies[run.kind][run.space].take_epoch(run, event["seconds"])
+        self.tallies[run.kind][run.space].take_epoch(run, event["seconds"], self.gpus)
 
     def _decision(self, event: Event) -> None:
         run, epoch, score = self._run(event), event["epoch"], event["score"]
@@ -195,6 +201,11 @@ class State:
 
     def _packing(self, event: Event) -> None:
         self.together = event["together"]
+        if self.gpus and self.together:
+            self.gpus = 1 / self.together
+
+    def _budget(self, event: Event) -> None:
+        self.gpus = event["gpus"]
 
     def _measured(self, _event: Event) -> None:
         """What was measured has become the plan's resources."""
@@ -222,6 +233,7 @@ _TAKE_IN: Final[dict[str, Callable[[State, Event], None]]] = {
     "study_opened": State._opened,
     "packing_measured": State._measured,
     "packing_changed": State._packing,
+    "budget_set": State._budget,
     "suggested": State._suggested,
     "started": State._started,
     "epoch": State._epoch,

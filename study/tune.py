@@ -36,12 +36,13 @@ from ray.util.metrics import Gauge  # noqa: E402
 from analysis.events import STATES, Event  # noqa: E402
 from study.board import Board  # noqa: E402
 from study.faults import worker_ran_out  # noqa: E402
-from study.job import Job, OpenTest, Probe  # noqa: E402
+from study.job import EpochProbe, Job, OpenTest, Probe  # noqa: E402
 
 if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor pandas
     from data_utils.images import Images
     from data_utils.splits import SearchData
     from study.engine import Engine
+    from study.packing import Packing
 
 Value = TypeVar("Value")
 
@@ -286,20 +287,32 @@ class Stored(Generic[Value]):
 
 def measure(jobs: list[Job], data: Stored[SearchData], classes: int, cpus: int) -> list[Probe]:
     """Train each of `jobs` for a moment on a GPU and return what it took. Raises `RuntimeError` where one cannot."""
+    return _in_a_slot(jobs, data, classes, cpus, 1, "measure")
+
+
+def time_epochs(jobs: list[Job], data: Stored[SearchData], classes: int, packing: Packing) -> list[EpochProbe]:
+    """Train each of `jobs` for a moment in a slot and return what an epoch takes. Raises as `measure` does."""
+    return _in_a_slot(jobs, data, classes, packing.cpus, packing.gpus, "time")
+
+
+def _in_a_slot(
+    jobs: list[Job], data: Stored[SearchData], classes: int, cpus: float, gpus: float, method: str
+) -> list[Any]:
+    """Have a slot with these resources do `method` with each job."""
     statistics = data.value.channel_statistics()
 
-    def in_a_slot(data: SearchData) -> list[Probe]:
+    def in_a_slot(data: SearchData) -> list[Any]:
         from study.slot import Slot
 
-        slot = Slot(data, statistics, lambda: data.images, classes, cpus, gpus=1)  # measures no test images
-        return [slot.measure(job) for job in jobs]
+        slot = Slot(data, statistics, lambda: data.images, classes, int(cpus), gpus)  # measures no test images
+        return [getattr(slot, method)(job) for job in jobs]
 
-    task = ray.remote(num_cpus=cpus, num_gpus=1, max_retries=0)(in_a_slot)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(in_a_slot)
     try:
-        probes: list[Probe] = ray.get(task.remote(data.reference))
+        found: list[Any] = ray.get(task.remote(data.reference))
     except ray.exceptions.RayError as error:
         raise RuntimeError(str(error).strip().splitlines()[-1]) from error
-    return probes
+    return found
 
 
 def execute(engine: Engine, data: Stored[SearchData], test: Stored[Images], classes: int) -> None:

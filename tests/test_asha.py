@@ -105,8 +105,8 @@ def test_decisions_are_those_of_a_plain_sort_whatever_came_and_was_taken_back(as
         others = sorted((value for name, value in known.items() if name != trial), reverse=True)
         quota = max(1, (len(others) + 1) // 3)
         cutoff = others[quota - 1] if len(others) >= quota else None
-        action = "continue" if cutoff is None or score > cutoff else "stop"
-        assert asha.judge(trial, 1, score) == Decision(action, cutoff, len(others) + 1)
+        goes_on = cutoff is None or score > cutoff
+        assert asha.judge(trial, 1, score) == Decision("continue" if goes_on else "stop", cutoff, len(others) + 1)
         asha.record(trial, 1, score)
         known[trial] = score
         if number % 5 == 0:

@@ -730,6 +730,32 @@ def test_ranges_that_differ_between_spaces_are_named(tmp_path: Path) -> None:
     assert found["ranges"].found == "not the same in all spaces: weight_decay"
 
 
+@pytest.mark.parametrize(("helped", "status"), [((1, 1), "PASS"), ((2, 0), "WARN")])
+def test_unequal_help_from_earlier_studies_is_named(tmp_path: Path, helped: tuple[int, int], status: str) -> None:
+    made = Made(tmp_path / "run", ("resnet", "plain"))
+    for space, number in zip(made.counts, helped, strict=True):
+        made.trials(number, space=space, origin="warm")
+        made.trials(4 - number, space=space)
+    answer = next(result.answer for result in of(made, "fairness") if result.answer.where == "earlier studies")
+    assert (answer.status, answer.found) == (
+        status,
+        f"configurations of earlier studies: resnet {helped[0]} and plain {helped[1]}",
+    )
+
+
+def test_a_budget_of_epochs_makes_unequal_numbers_of_trials_fair(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run", ("resnet", "plain"))
+    made.add("study_opened", trials=100, slots=2, time_budget=None, command=[])
+    made.add("budget_set", epochs=4000, gpu_seconds=None, gpus=0.0)
+    made.trials(8, space="resnet")
+    made.trials(2, space="plain")
+    assert {r.answer.where: r.answer.status for r in of(made, "fairness")}["trials"] == "FAIL"  # nothing has run out
+    made.add("study_closed", reason="epoch budget")
+    found = {r.answer.where: r.answer for r in of(made, "fairness")}
+    assert found["trials"].status == "PASS"
+    assert found["trials"].found.endswith("; what was equal is the epochs")
+
+
 def test_the_seeds_that_a_gap_needs(tmp_path: Path) -> None:
     made = Made(tmp_path / "run", ("resnet", "plain"))
     first, second = [0.905, 0.92, 0.91], [0.91, 0.90, 0.90]

@@ -32,8 +32,9 @@ FLAGS = [
         "--resume",
         "--seed",
     ),
-    *("--cpus-per-trial", "--gpus-per-trial", "--time-budget", "--final-configs", "--final-seeds", "--address"),
-    *("--fp32", "--no-stopping", "--no-report"),
+    *("--cpus-per-trial", "--gpus-per-trial", "--epoch-budget", "--gpu-budget", "--time-budget"),
+    *("--final-configs", "--final-seeds", "--address"),
+    *("--fp32", "--no-stopping", "--warm-start", "--plan", "--no-report"),
 ]
 
 
@@ -45,7 +46,7 @@ def test_the_flags_are_these_and_hyperparameters_are_none_of_them() -> None:
 def test_every_flag_explains_itself_with_its_default() -> None:
     for action in parser()._actions:
         assert action.help
-        if action.option_strings[-1] not in ("--help", "--space", "--resume", "--no-report"):
+        if action.option_strings[-1] not in ("--help", "--space", "--resume", "--plan", "--no-report"):
             assert "default" in action.help, action.option_strings
 
 

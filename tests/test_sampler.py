@@ -8,7 +8,6 @@ import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
-from pytest import MonkeyPatch
 
 from study.policy import Policy, Stopped
 from study.sampler import BEST, HISTORY, Sampler, _draw_one, seed_of
@@ -100,7 +99,7 @@ def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_befor
     assert bad <= 4  # half of 20 at random, nearly all if the scores before the end counted
 
 
-def test_what_tpe_looks_at_stops_growing_and_holds_the_best_of_all_and_the_last(monkeypatch: MonkeyPatch) -> None:
+def test_what_tpe_looks_at_stops_growing_and_holds_the_best_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best must be those that TPE itself would take as good, had it been told everything."""
     short, whole = Sampler(SPACES["resnet"], 0), Sampler(SPACES["resnet"], 0)
     draws, ends, number = random.Random(1), ("finished", "stopped", "stopped", "diverged", "failed"), HISTORY + 150
@@ -155,7 +154,7 @@ def test_a_share_of_the_trials_besides_the_reference_is_random(trials: int, expe
 
 def told(stopped: Stopped) -> list[tuple[TrialState, float | None]]:
     """What TPE sees of five trials with rungs at 1 and 3, of which the first was let pass for want of others."""
-    sampler = Sampler(SPACES["resnet"], 0, Policy(stopped=stopped, reduction_factor=3))
+    sampler = Sampler(SPACES["resnet"], 0, policy=Policy(stopped=stopped, reduction_factor=3))
     for key in "abcde":
         sampler.add(key, SPACES["resnet"].reference)
     sampler.report("a", 1, 0.2)
@@ -189,7 +188,7 @@ def test_what_tpe_is_told_of_stopped_trials_is_the_policys(stopped: Stopped, com
 
 
 def test_a_score_that_is_taken_back_ranks_no_one() -> None:
-    sampler = Sampler(SPACES["resnet"], 0, Policy(stopped="rung-rank"))
+    sampler = Sampler(SPACES["resnet"], 0, policy=Policy(stopped="rung-rank"))
     for key, score in (("a", 0.9), ("b", 0.5)):
         sampler.add(key, SPACES["resnet"].reference)
         sampler.report(key, 1, score)

@@ -1,4 +1,4 @@
-"""What State keeps as events come in: sums against a recount, and that a trial costs the same however many there are."""
+"""What State keeps as events come in: sums against a recount, and what a trial costs the driver."""
 
 import sys
 from pathlib import Path
@@ -110,4 +110,3 @@ def test_a_trial_costs_the_driver_the_same_however_many_came_before(tmp_path: Pa
     early, late = sum(costs[20:120]), sum(costs[300:400])
     assert late < 1.05 * early
     engine._log.close()
-

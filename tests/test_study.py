@@ -5,6 +5,7 @@ Ray is started once for all of them; each study is a process of its own that joi
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -340,6 +341,17 @@ def _most_at_once(events: list[Event]) -> int:
             running.clear()
         most = max(most, len(running))
     return most
+
+
+def test_a_plan_is_measured_and_printed_and_leaves_nothing_behind(start: Callable[..., Study], tmp_path: Path) -> None:
+    study = start("planned", "--space", "mlp", "plain_cnn", *SMALL, "--epoch-budget", "15", "--plan")
+    out = study.end()
+    assert study.process.returncode == 0
+    assert "4 of each space, 8 in all; rungs at epoch 1, 3 of 6" in out
+    assert "of them 24 in final runs" in out
+    assert re.search(r"mlp \d\S* s an epoch of its reference setting, \d+ of at most 15 epochs; plain_cnn", out)
+    assert "nothing: 2 final seeds give no interval" in out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_time_budget_ends_the_search_and_a_resume_goes_on(start: Callable[..., Study]) -> None:
