@@ -148,6 +148,7 @@ def draw_regrets(canvas: Canvas, table: pd.DataFrame, shown: Sequence[str]) -> N
         lowest = place + columns >= len(problems)
         axes.set_xlabel("epochs spent, in full lengths" if lowest else "")
         axes.tick_params(labelbottom=lowest)
+        axes.xaxis.label.set_visible(lowest)  # of shared axes, matplotlib shows those of the last row alone
     for axes in grid.flat[len(problems) :]:
         axes.set_axis_off()
     handles = grid.flat[0].get_legend_handles_labels()[0]
