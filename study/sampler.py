@@ -170,7 +170,9 @@ class Sampler:
             insort(self._rungs.setdefault(math.inf, []), score)
         if self._policy.stopped == "pruned":
             return score
-        reached: dict[float, float] = {**trial.scores} if score is None else {**trial.scores, math.inf: score}
+        reached: dict[float, float] = dict(trial.scores.items())
+        if score is not None:
+            reached[math.inf] = score
         if self._policy.stopped == "last" or not reached:
             return reached[max(reached)] if reached else None
         return self._standing(reached)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from study.simulation.curves import Problem
+from study.simulation.curves import Curve, Problem
 
 
 class Task(NamedTuple):
@@ -62,7 +62,7 @@ class Choice:
 def simulate(search: Search, problem: Problem, slots: int, epochs: int) -> list[Moment]:
     """Run a search with so many slots until `epochs` are spent; return the moments at which the choice changed."""
     running: list[tuple[float, int, int, Task]] = []
-    curves, _worths = {}, {}
+    curves: dict[str, Curve] = {}
     clock, spent, free, order = 0.0, 0, slots, 0
     chosen, moments = Choice(), []
     while spent < epochs:

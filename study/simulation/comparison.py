@@ -134,7 +134,7 @@ def draw_regrets(canvas: Canvas, table: pd.DataFrame, shown: Sequence[str]) -> N
     problems = list(dict.fromkeys(table.index.get_level_values("problem")))
     columns = min(3, len(problems))
     grid = canvas.subplots(-(-len(problems) // columns), columns, squeeze=False, sharex=True)
-    long = table.stack().rename("regret").reset_index()
+    long = table.reset_index().melt(["problem", "policy", "seed"], var_name="spent", value_name="regret")
     for place, (axes, problem) in enumerate(zip(grid.flat, problems, strict=False)):
         rows = long[(long["problem"] == problem) & long["policy"].isin(shown)]
         sns.lineplot(

@@ -97,7 +97,7 @@ def trials_for(epochs: int, max_epochs: int, reduction_factor: int, decided: tup
     """Return how many trials `epochs` are for if just one in `reduction_factor` goes on at each rung."""
     lengths = np.diff((0, *decided, max_epochs))
     expected = sum(length / reduction_factor**passed for passed, length in enumerate(lengths))
-    return max(1, round(epochs / expected))
+    return max(1, round(float(epochs / expected)))
 
 
 class Random:
