@@ -207,8 +207,9 @@ def test_the_engine_decides_in_the_simulator_as_on_a_real_log_and_its_replay(tmp
     decisions = [untimed(e) for e in events if e["event"] == "decision"]
     assert len(decisions) > 20
     assert decisions == [untimed(e) for e in logged if e["event"] == "decision"]
-    replayed = Engine(plan, {"mlp": SPACE}, Log(tmp_path / "events.jsonl"))
-    replayed.close()
+    log = Log(tmp_path / "events.jsonl")
+    replayed = Engine(plan, {"mlp": SPACE}, log)
+    log.close()
     for rung in plan.rungs:
         assert replayed.state.asha["mlp"].scores(rung) == simulated.engine.state.asha["mlp"].scores(rung)
 
