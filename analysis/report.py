@@ -287,11 +287,11 @@ def _nested(value: object) -> str:
 
 
 def _budget(plan: dict[str, Any]) -> str:
-    rungs = wording.listed([str(rung) for rung in plan["rungs"]]) or "none"
+    rungs = wording.listed([str(rung) for rung in plan["rungs"]])
+    stopping = f"ASHA rungs at epoch {rungs}, reduction factor {plan['reduction_factor']}" if rungs else "none stopped"
     return (
         f"{wording.count(plan['trials'], 'trial')} per space as first planned, at most "
-        f"{wording.count(plan['max_epochs'], 'epoch')} each; ASHA rungs at epoch {rungs}, reduction factor "
-        f"{plan['reduction_factor']}"
+        f"{wording.count(plan['max_epochs'], 'epoch')} each; {stopping}"
     )
 
 

@@ -469,7 +469,7 @@ class Judge:
         self._plan = Plan.from_json(folder, content)
         space = find(self._plan.spaces[0])
         self._sampler = Sampler(space, self._plan.seed)
-        self._asha = Asha(self._plan.rungs, self._plan.reduction_factor)
+        self._asha = Asha(self._plan.rungs, self._plan.policy.reduction_factor)
         self.injected = injected
         self._trials = 0
         self._scores: dict[str, float] = {}

@@ -105,7 +105,7 @@ def expected_epochs(plan: Plan) -> float:
 
 
 def _epochs(plan: Plan, scores: Sequence[float]) -> int:
-    asha, total = Asha(plan.rungs, plan.reduction_factor), 0
+    asha, total = Asha(plan.rungs, plan.policy.reduction_factor), 0
     for number, score in enumerate(scores):
         total += _length(plan, asha, f"t{number}", score) if number else plan.max_epochs  # the reference is not stopped
     return total

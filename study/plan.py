@@ -2,14 +2,13 @@
 
 import difflib
 import json
-import math
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,13 +17,12 @@ from typing import Any, Final, Literal, Self
 from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, Subset
 from study import secrets
-from study.asha import rungs
-from study.sampler import TPE, random_arm
+from study.policy import FIRST_POLICY, Policy
+from study.sampler import TPE
 from study.space import Space
 
 FORMAT: Final = 1
 KEYS: Final = {"spaces", "dataset", "data_dir", "trials", "max_epochs", "seed", "fp32", "resources", "final"}
-REDUCTION_FACTOR: Final = 3
 PACKAGES: Final = ("torch", "torchvision", "ray", "optuna", "pandas", "seaborn", "numpy", "scikit-learn")
 
 Json = dict[str, Any]
@@ -39,7 +37,7 @@ class Plan:
     """One study: what to compare, on what, for how long. Numbers of trials are per space, times in seconds.
 
     `image_size` (height, width) None: as the images are. `test_fraction` None: the test split of the source, or 20 %.
-    `fp32`: compute in float32 even where bf16 is faster.
+    `fp32`: compute in float32 even where bf16 is faster. `no_stopping`: every trial has its full length.
     `epoch_limit`: a trial that finishes no epoch in this time hangs; None: by the longest epoch (`study/silence.py`).
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
@@ -69,6 +67,8 @@ class Plan:
     final_configs: int = 1
     final_seeds: int = 4
     fp32: bool = False
+    no_stopping: bool = False
+    policy: Policy = field(default=Policy())
     warm_start: tuple[Path, ...] = ()
     warm: Json = field(default_factory=dict)
     address: str | None = None
@@ -86,20 +86,14 @@ class Plan:
         return self.runs / (self.name or "-".join((*(Path(space).stem for space in self.spaces), data or self.dataset)))
 
     @property
-    def reduction_factor(self) -> int:
-        """One of so many trials goes on at a rung."""
-        return REDUCTION_FACTOR
-
-    @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs at which ASHA decides."""
-        grace = math.ceil(self.max_epochs / self.reduction_factor**2)  # two rungs: a ninth and a third of the length
-        return rungs(self.max_epochs, self.reduction_factor, grace)
+        """Epochs at which ASHA decides; none where nothing is stopped."""
+        return () if self.no_stopping else self.policy.rungs(self.max_epochs)
 
     @property
     def random_trials(self) -> int:
         """Trials of the random arm, per space."""
-        return random_arm(self.trials)
+        return self.policy.random_trials(self.trials)
 
     def check(self, spaces: Collection[str], datasets: Collection[str]) -> None:
         """Raise `PlanError` for what can be known to be wrong before anything starts."""
@@ -232,6 +226,9 @@ class Plan:
             "fp32": content["fp32"],
             "storage": content.get("storage"),
             **content.get("mirrors", {}),
+            # Studies from before these were written have neither.
+            "no_stopping": content.get("no_stopping", False),
+            "policy": Policy(**content["policy"]) if "policy" in content else FIRST_POLICY,
             "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})
@@ -351,13 +348,15 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "trials": plan.trials,
         "max_epochs": plan.max_epochs,
         "rungs": list(plan.rungs),
-        "reduction_factor": plan.reduction_factor,
-        "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": "pruned"},
+        "reduction_factor": plan.policy.reduction_factor,
+        "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": plan.policy.stopped},
+        "policy": asdict(plan.policy),
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
         "budget": {"epochs": plan.epoch_budget, "gpu_seconds": plan.gpu_budget, "seconds": plan.time_budget},
         "warm_start": plan.warm,
         "seed": plan.seed,
         "fp32": plan.fp32,
+        "no_stopping": plan.no_stopping,
         "resources": {
             "cpus_per_trial": plan.cpus_per_trial,
             "gpus_per_trial": plan.gpus_per_trial,

@@ -196,8 +196,7 @@ def show_plan(
         f"the rest by TPE",
         **({"Warm start": f"{words(plan.warm)}; they follow the reference setting"} if plan.warm else {}),
         **_budgets(plan),
-        "Stopping": f"{plan.max_epochs} epochs at full length; at epoch {' and '.join(map(str, plan.rungs))} the best "
-        f"third goes on",
+        "Stopping": _stopping(plan),
         "Final": f"{plan.final_configs} winner of each space retrained with {_count(plan.final_seeds, 'fresh seed')}, "
         f"then the test split, once",
         "At most": f"{runs * plan.max_epochs:,} epochs",
@@ -218,6 +217,13 @@ def _budgets(plan: Plan) -> dict[str, str]:
     if plan.time_budget is not None:
         limits.append(f"{duration(plan.time_budget)} in all, an equal part for each space")
     return {"Budget": f"{' and '.join(limits)}; what it cuts off can be resumed"} if limits else {}
+
+
+def _stopping(plan: Plan) -> str:
+    full = f"{plan.max_epochs} epochs at full length"
+    if not plan.rungs:
+        return full
+    return f"{full}; at epoch {' and '.join(map(str, plan.rungs))} the best of {plan.policy.reduction_factor} goes on"
 
 
 def _count(number: int, noun: str) -> str:

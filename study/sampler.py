@@ -3,14 +3,22 @@
 An in-memory Optuna study, fed by the events of the log. Each suggestion has a random generator of its own, seeded by
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
 
-What Optuna is told: a trial of full length is COMPLETE with its score; a trial that ASHA stopped is PRUNED with its
-scores at the rungs, so TPE ranks it below every complete one and among the pruned by how far it came; a diverged or
-failed one (an error, too large for the memory, hung) is PRUNED and marked infeasible, so TPE learns to keep away.
+What Optuna is told: a trial of full length is COMPLETE with its score; a diverged or failed one (an error, too large
+for the memory, hung) is PRUNED and marked infeasible, so TPE learns to keep away. What it is told when ASHA stops
+trials is a matter of the policy:
+
+- `pruned`: a stopped trial is PRUNED with its scores at the rungs, so TPE ranks it below every complete one and among
+  the pruned by how far it came.
+- `last`: it is COMPLETE with its last score, as if that were one of full length.
+- `rung-rank`: every trial is COMPLETE with the place that successive halving would give it, knowing all scores of the
+  moment when the trial ends: the rungs that it would have passed, and the share of scores at the next one that it
+  beats. So a trial that was let pass for want of others ranks below those that have beaten it since.
 """
 
 import hashlib
+import math
 import warnings
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -27,6 +35,7 @@ from optuna.distributions import (
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from study.policy import Policy
 from study.space import Parameter, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -39,27 +48,15 @@ TPE: Final[dict[str, Any]] = {
     "group": True,  # conditional hyperparameters stay in the joint model
     "constant_liar": True,  # running trials repel: slots are asked in parallel
 }
-RANDOM_SHARE: Final = 0.5
+DEFAULT: Final = Policy()
 HISTORY: Final = 250  # ended trials that TPE looks at, of which
 BEST: Final = 25  # are the best of all; TPE calls a tenth of what it sees good, 25 at most, so these are the same
-
-_TOLD: Final = {
-    "finished": TrialState.COMPLETE,
-    "stopped": TrialState.PRUNED,
-    "diverged": TrialState.PRUNED,
-    "failed": TrialState.PRUNED,
-}
 
 
 def seed_of(*parts: Any) -> int:
     """Return a seed below 2**31 that depends on every part and on nothing else."""
     digest = hashlib.sha256("|".join(str(part) for part in parts).encode()).digest()
     return int.from_bytes(digest[:4]) & 0x7FFFFFFF
-
-
-def random_arm(trials: int) -> int:
-    """Number of random trials among the first `trials` of a space, the reference not counted."""
-    return round((trials - 1) * RANDOM_SHARE)
 
 
 @dataclass
@@ -92,10 +89,14 @@ class Sampler:
     in all: see `docs/decisions.md`. The rest is forgotten, so a suggestion costs the same after 10,000 trials.
     """
 
-    def __init__(self, space: Space, seed: int, warm: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self, space: Space, seed: int, warm: Sequence[Mapping[str, Any]] = (), policy: Policy = DEFAULT
+    ) -> None:
         self._space = space
         self._seed = seed
+        self._policy = policy
         self._warm = warm
+        self._rungs: dict[float, list[float]] = {}  # scores at each, at full length under infinity, the worst first
         self._count = 0
         self._running: dict[str, _Trial] = {}
         self._best: list[_Trial] = []  # sorted, the best first
@@ -109,7 +110,7 @@ class Sampler:
             return "warm", dict(self._warm[index - 1])
         seed = seed_of(self._seed, self._space.name, index)
         if index <= len(self._warm) + random_trials:
-            return "random", _draw(self._space, np.random.default_rng(seed))
+            return "random", draw(self._space, np.random.default_rng(seed))
         return "tpe", self._ask(seed)
 
     def _ask(self, seed: int) -> dict[str, Any]:
@@ -118,12 +119,7 @@ class Sampler:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
             sampler = optuna.samplers.TPESampler(seed=seed, **TPE)
         study = optuna.create_study(direction="maximize", sampler=sampler, storage=_Known(self.history()))
-        trial = study.ask()
-        config: dict[str, Any] = {}
-        for parameter in self._space.parameters:
-            if parameter.applies(config):
-                config[parameter.name] = _suggest(trial, parameter)
-        return config
+        return ask(study.ask(), self._space)
 
     def history(self) -> list[FrozenTrial]:
         """What TPE is told: the trials that it looks at, in the order in which they were suggested."""
@@ -138,19 +134,48 @@ class Sampler:
     def report(self, trial: str, epoch: int, score: float) -> None:
         """Take in a score at a rung."""
         self._running[trial].scores[epoch] = score
+        insort(self._rungs.setdefault(epoch, []), score)
 
     def tell(self, trial: str, state: str, score: float | None) -> None:
         """Take in the end of a trial; `score` at full length, for a finished one alone."""
         ended = self._running.pop(trial)
-        ended.state = _TOLD[state]
-        ended.value = score if state == "finished" else None
         ended.infeasible = state in ("diverged", "failed")
+        if state in ("finished", "stopped"):
+            ended.value = self._value(ended, score if state == "finished" else None)
+        else:  # what it reached cannot be relied on
+            for epoch, known in ended.scores.items():
+                self._rungs[epoch].pop(bisect_left(self._rungs[epoch], known))
+        ended.state = TrialState.PRUNED if ended.value is None else TrialState.COMPLETE
         insort(self._best, ended, key=lambda trial: trial.rank)
         if len(self._best) > BEST:
             worst = self._best.pop()
             heappush(self._last, (worst.number, worst))
         if len(self._last) > HISTORY - BEST:
             heappop(self._last)
+
+    def _value(self, trial: _Trial, score: float | None) -> float | None:
+        """Return what TPE is told `trial` has reached, whose score at full length is `score`; None: it was pruned."""
+        if score is not None:
+            insort(self._rungs.setdefault(math.inf, []), score)
+        if self._policy.stopped == "pruned":
+            return score
+        reached: dict[float, float] = dict(trial.scores.items())
+        if score is not None:
+            reached[math.inf] = score
+        if self._policy.stopped == "last" or not reached:
+            return reached[max(reached)] if reached else None
+        return self._standing(reached)
+
+    def _standing(self, reached: Mapping[float, float]) -> float:
+        """Return the number of rungs that these scores would pass now, and the share of the next that they beat."""
+        standing = 0.0
+        for passed, rung in enumerate(sorted(reached)):
+            known = self._rungs[rung]
+            better = len(known) - bisect_right(known, reached[rung])
+            standing = passed + 1 - (better + 0.5) / len(known)
+            if better >= max(1, len(known) // self._policy.reduction_factor):
+                break
+        return standing
 
     def _frozen(self, trial: _Trial) -> FrozenTrial:
         if trial.frozen is not None:
@@ -182,6 +207,15 @@ class _Known(InMemoryStorage):
         return known + super().get_all_trials(study_id, deepcopy, states)
 
 
+def ask(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+    """Have Optuna choose every hyperparameter of `space` that applies, in order."""
+    config: dict[str, Any] = {}
+    for parameter in space.parameters:
+        if parameter.applies(config):
+            config[parameter.name] = _suggest(trial, parameter)
+    return config
+
+
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     name, distribution = parameter.name, parameter.distribution
     if isinstance(distribution, CategoricalDistribution):
@@ -192,7 +226,7 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
 
 
-def _draw(space: Space, generator: np.random.Generator) -> dict[str, Any]:
+def draw(space: Space, generator: np.random.Generator) -> dict[str, Any]:
     """Draw one configuration: every hyperparameter that applies, independently and uniformly on its scale."""
     config: dict[str, Any] = {}
     for parameter in space.parameters:

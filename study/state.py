@@ -122,8 +122,10 @@ class State:
         self.longest_epoch = 0.0  # seconds
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.gpus = 0.0  # that a trial has, where a budget counts them
-        self.samplers = {name: Sampler(space, plan.seed, configs(plan.warm, name)) for name, space in spaces.items()}
-        self.asha = {name: Asha(plan.rungs, plan.reduction_factor) for name in spaces}
+        self.samplers = {
+            name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
+        }
+        self.asha = {name: Asha(plan.rungs, plan.policy.reduction_factor) for name in spaces}
 
     def of_kind(self, kind: Kind, space: str | None = None) -> Sequence[Run]:
         """Runs of one kind, of one space if given, in the order of birth."""

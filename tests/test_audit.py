@@ -4,7 +4,7 @@ import copy
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from analysis.figures.effects import effects_data
 from analysis.tables import StudyTables
 from study import run
 from study.plan import Plan
+from study.policy import Policy
 from study.spaces import SPACES
 from tests.sample_run import REFERENCE, SampleRun
 
@@ -514,7 +515,8 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     own = tmp_path / "my own.py"
     own.write_text("SPACE = None\n")
     made = Made(tmp_path / "run")
-    made.plan |= {"fp32": True, "seed": 7, "final": {"configs": 2, "seeds": 5}}
+    made.plan |= {"policy": asdict(Policy())}
+    made.plan |= {"fp32": True, "no_stopping": True, "seed": 7, "final": {"configs": 2, "seeds": 5}}
     made.plan["dataset"] |= {"name": "leaves", "loader": "digits", "image_size": [48, 64], "test_fraction": 0.3}
     made.plan["spaces"]["resnet"]["file"] = str(own)
     inside(made)
@@ -523,6 +525,15 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     given = {name: value for name, value in given.items() if value is not None and name not in ("no_report", "space")}
     before = Plan.from_json(made.folder, made.read().plan, gpus_per_trial=None)
     assert Plan((str(own),), **given) == replace(before, max_epochs=40, name="run-epochs40")
+
+
+def test_a_study_without_stopping_has_no_early_ranks_to_distrust(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run")
+    made.plan |= {"rungs": [], "no_stopping": True}
+    spread(made)
+    (result,) = of(made, "rounds")
+    assert (result.answer.status, result.answer.found) == ("NOT TESTABLE", "no rungs: nothing was stopped early")
+    assert result.commands == ()
 
 
 def test_a_resume_asks_for_no_fewer_trials_than_planned(tmp_path: Path) -> None:

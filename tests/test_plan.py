@@ -16,6 +16,7 @@ from study import launch
 from study import plan as planning
 from study.packing import packings
 from study.plan import Plan, PlanError
+from study.policy import Policy
 from study.spaces import SPACES
 
 
@@ -130,6 +131,21 @@ def test_what_was_asked_of_the_data_is_asked_again_at_a_resume(content: dict[str
     content["dataset"]["name"] = "digits"
     before = Plan.from_json(tmp_path / "resnet-digits", content)
     assert (before.dataset, before.image_size, before.test_fraction) == ("digits", None, None)
+
+
+def test_the_policy_of_a_study_stays_what_it_was(content: dict[str, Any], tmp_path: Path) -> None:
+    other = Policy(random_share=0.1, reduction_factor=4, first_rung=20, stopped="last")
+    plan = Plan(("resnet",), policy=other, no_stopping=True)
+    dataset = load("digits", plan.data_dir)
+    described = planning.describe(plan, {"resnet": SPACES["resnet"]}, dataset, split(dataset.train, 0), {})
+    assert (described["rungs"], described["no_stopping"], described["sampler"]["random"]) == ([], True, 2)
+    stored = Plan.from_json(tmp_path / "resnet-digits", json.loads(json.dumps({**content, **described})))
+    assert (stored.policy, stored.no_stopping, stored.rungs) == (other, True, ())
+    assert replace(stored, no_stopping=False).rungs == (1, 4, 16)
+    for name in ("policy", "no_stopping"):  # a study from before they existed
+        del content[name]
+    before = Plan.from_json(tmp_path / "resnet-digits", content)
+    assert (before.rungs, before.random_trials, before.policy.stopped) == ((3, 9), 12, "pruned")
 
 
 def test_a_study_of_a_folder_is_named_by_it() -> None:

@@ -34,7 +34,7 @@ FLAGS = [
     ),
     *("--cpus-per-trial", "--gpus-per-trial", "--epoch-budget", "--gpu-budget", "--time-budget", "--epoch-limit"),
     *("--final-configs", "--final-seeds", "--address", "--storage", "--optuna-storage", "--mlflow"),
-    *("--resources", "--tensorboard", "--fp32", "--warm-start", "--plan", "--no-report"),
+    *("--resources", "--tensorboard", "--fp32", "--no-stopping", "--warm-start", "--plan", "--no-report"),
 ]
 
 

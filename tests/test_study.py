@@ -24,6 +24,11 @@ from PIL import Image
 import analysis
 from analysis.events import Event, read_events
 from analysis.report import write_report
+from study.plan import read_study
+from study.policy import Policy
+from study.simulation import policies
+from study.simulation.clock import simulate
+from study.simulation.curves import recorded
 from tests.dashboard_page import open_dashboard, page_text
 
 pytestmark = pytest.mark.slow
@@ -114,6 +119,31 @@ def test_two_spaces_share_the_slots_and_end_in_a_report(start: Callable[..., Stu
     for expected in ("Verdict", "saved by stopping", "--dataset cifar10", "--resume", "report.html"):
         assert expected in out
     assert not any(path.name == "last.pt" for path in study.folder.rglob("*"))
+
+
+def test_curves_recorded_without_stopping_make_the_simulator_repeat_the_study(start: Callable[..., Study]) -> None:
+    """One slot, so the order is the same: the engine on recorded curves must suggest and see what the study did."""
+    flags = ["--space", "mlp", "--trials", "10", "--max-epochs", "3", "--final-seeds", "1", "--no-report"]
+    study = start("whole", *flags, *ONE_SLOT, "--no-stopping")
+    assert "3 epochs at full length" in study.end()
+    content, events = read_study(study.folder), study.events()
+    assert (content["no_stopping"], content["rungs"]) == (True, [])
+    assert count(events, "decision") == 0
+    ends = [event for event in events if event["event"] == "ended"]
+    assert all(event["state"] == "diverged" or event["epochs_trained"] == 3 for event in ends)
+    [problem] = recorded(study.folder)
+    simulated: list[Event] = []
+    policy = Policy(**content["policy"])
+    search = policies.Study(problem, seed=0, slots=1, epochs=30, policy=policy, no_stopping=True)
+    search.engine.watchers.append(simulated.append)
+    simulate(search, problem, slots=1, epochs=sum(event["epochs_trained"] for event in ends))
+    assert _seen(simulated) == _seen(events)
+
+
+def _seen(events: list[Event]) -> list[Any]:
+    """Configurations and scores in their order, without the epoch in which a trial diverged."""
+    kept = [event for event in events if event["event"] == "suggested" or event.get("val_score") is not None]
+    return [event.get("config") or (event["epoch"], event["val_score"]) for event in kept if "final" not in event]
 
 
 def test_three_kills_lose_nothing_and_change_nothing(start: Callable[..., Study]) -> None:

@@ -88,7 +88,8 @@ def _flags(record: Record, changes: Changes) -> list[str]:
         if name == "edit":
             continue
         flags += [f"--{name.replace('_', '-')}", str(value)]
-    return [*flags, *(["--fp32"] if plan.get("fp32") else []), "--runs", _short(folder)]
+    flags += [f"--{name.replace('_', '-')}" for name in ("fp32", "no_stopping") if plan.get(name)]
+    return [*flags, "--runs", _short(folder)]
 
 
 def _short(path: Path) -> str:
