@@ -5,6 +5,7 @@ One JSON object a line, appended by the driver of a study, never changed. Every 
 take the names from here; `docs/tables.md` explains them to people and a test compares the two.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_opened": ("trials", "slots", "time_budget", "command"),
     "packing_measured": ("space", "device", "gpu_bytes", "trial_bytes", "images_per_second", "busy"),
     "packing_changed": ("together", "slots", "reason"),
+    "slots_changed": ("nodes", "slots"),
     "budget_set": ("epochs", "gpu_seconds", "gpus"),
     "suggested": ("trial", "space", "index", "origin", "config", "seed"),
     "started": ("trial", *PLACE),
@@ -46,6 +48,8 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_closed": ("reason",),
 }
 
+BIRTHS: Final = {"suggested": ("trial", "space"), "final_started": ("final", "trial", "seed")}  # what names folders
+NAME: Final = re.compile(r"\w[\w-]*")
 _FIELDS: Final = {name: frozenset(("time", *fields)) for name, fields in EVENTS.items()}
 
 STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
@@ -94,4 +98,12 @@ def _parse(path: Path, number: int, line: bytes) -> Event:
         name = event["event"]
         missing = [field for field in ("time", *EVENTS[name]) if field not in event]
         raise BrokenLogError(f"{path}:{number}: the event {name!r} lacks {', '.join(missing)}.")
+    if event["event"] in BIRTHS:
+        _check_names(path, number, event)
     return event
+
+
+def _check_names(path: Path, number: int, event: Event) -> None:
+    for field in BIRTHS[event["event"]]:
+        if NAME.fullmatch(str(event[field])) is None:  # such as ../../home: not from a study
+            raise BrokenLogError(f"{path}:{number}: {field} {event[field]!r} has other characters than a name's.")

@@ -231,6 +231,9 @@ class _Replay:
     def _packing_changed(self, event: Event) -> None:
         self.packing.append(event)
 
+    def _slots_changed(self, event: Event) -> None:
+        self.packing.append(event | {"reason": f"{event['nodes']} {'node' if event['nodes'] == 1 else 'nodes'}"})
+
     def _leave_behind(self) -> None:
         """Whatever ran under a driver that is gone runs no more."""
         for row in (*self.trials.values(), *self.finals.values()):

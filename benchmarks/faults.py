@@ -38,9 +38,7 @@ from study.plan import Plan, read_study
 from study.sampler import Sampler, seed_of
 from study.spaces import find
 
-MARGIN: Final = 30  # trials that a driver has left when it is started
 EPOCHS: Final = 9  # full length; rungs are at 1 and 3
-LIMIT: Final = 40  # --epoch-limit in seconds
 PATIENCE: Final = 150.0  # seconds until a fault must have shown its effect
 MEMORY: Final = 64 * 2**20  # bytes that a caged worker may take beside those that it has
 
@@ -118,13 +116,18 @@ class Injected:
 
 @dataclass
 class Stage:
-    """The cluster, the place of the study, and the driver that runs it now."""
+    """The cluster, the place of the study, and the driver that runs it now.
+
+    `limit` is the study's --epoch-limit in seconds, `margin` how many trials a driver has left when it is started.
+    """
 
     cluster: Any
     base: Path
     mounted: bool
     cage: Path | None
     random: random.Random
+    limit: int
+    margin: int
     folder: Path = field(init=False)
     driver: subprocess.Popen[bytes] | None = None
     injected: list[Injected] = field(default_factory=list)
@@ -140,7 +143,7 @@ class Stage:
     def start(self) -> None:
         """Begin or resume the study; it always has some trials left."""
         known = sum(event["event"] == "suggested" for event in self.events())
-        trials = ["--trials", str(max(self.trials, known + MARGIN))]
+        trials = ["--trials", str(max(self.trials, known + self.margin))]
         if self.folder.exists():
             what = ["--resume", str(self.folder)]
         else:
@@ -151,7 +154,7 @@ class Stage:
 
     def _run(self, arguments: list[str], out: Path) -> subprocess.Popen[bytes]:
         start = ["-c", JUMPING_CLOCK] if self.jumping_clock else ["-m", "study.run"]
-        limits = ["--epoch-limit", f"{LIMIT}s", "--cpus-per-trial", "1", "--no-report"]
+        limits = ["--epoch-limit", f"{self.limit}s", "--cpus-per-trial", "1", "--no-report"]
         command = [sys.executable, *start, "--address", self.cluster.address, *limits, *arguments]
         with out.open("wb") as file:
             return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
@@ -182,7 +185,9 @@ class Stage:
     @property
     def trials(self) -> int:
         """Trials that the study was last asked for."""
-        return max((event["trials"] for event in self.events() if event["event"] == "study_opened"), default=MARGIN)
+        return max(
+            (event["trials"] for event in self.events() if event["event"] == "study_opened"), default=self.margin
+        )
 
     def events(self) -> list[Event]:
         try:
@@ -596,7 +601,7 @@ def strike(stage: Stage, kind: str) -> None:
 
 
 @contextmanager
-def a_stage(seed: int) -> Iterator[Stage]:
+def a_stage(seed: int, limit: int, margin: int) -> Iterator[Stage]:
     """A cluster of two nodes, a small disk of its own where that can be mounted, and room for all files."""
     from ray.cluster_utils import Cluster
 
@@ -616,7 +621,7 @@ def a_stage(seed: int) -> Iterator[Stage]:
         cleanup.callback(cluster.shutdown)
         for cpus in (2, 1):
             cluster.add_node(num_cpus=cpus)
-        stage = Stage(cluster, base, mounted, cage, random.Random(seed))
+        stage = Stage(cluster, base, mounted, cage, random.Random(seed), limit, margin)
         try:
             yield stage
         finally:
@@ -624,9 +629,9 @@ def a_stage(seed: int) -> Iterator[Stage]:
                 stage.kill_driver()
 
 
-def campaign(steps: list[list[str]], seed: int) -> Judge:
+def campaign(steps: list[list[str]], seed: int, limit: int = 40, margin: int = 30) -> Judge:
     """Let faults strike a study, have it finish, and judge its log. The faults of a step follow on one another."""
-    with a_stage(seed) as stage:
+    with a_stage(seed, limit, margin) as stage:
         left_out = set() if stage.mounted else NEED_MOUNT
         if stage.cage is None:
             left_out = left_out | NEED_CAGE

@@ -44,6 +44,7 @@ from study.log import Log
 from study.packing import Packing
 from study.plan import Plan
 from study.sampler import Sampler
+from study.shipping import Code
 from study.space import Parameter, Space
 from study.spaces import SPACES
 
@@ -102,7 +103,7 @@ def ours(trials: int, folder: Path) -> Row:
     engine, meter, suggesting = _begin(trials, folder)
     digits = load("digits", Path("unused"))
     tune.start(None)
-    tune.execute(engine, tune.Stored(split(digits.train, seed=0)), tune.Stored(digits.test), 10)
+    tune.execute(engine, tune.Stored(split(digits.train, seed=0)), tune.Stored(digits.test), 10, Code())
     tune.stop()
     return _end(engine, meter, suggesting)
 

@@ -26,6 +26,7 @@ from study.sampler import seed_of
 from study.silence import Silence
 from study.space import Space
 from study.state import Run, State
+from study.storage import Storage
 
 MAX_LOSSES: Final = 3  # dead workers that one run may cost without an epoch between before it counts as failed
 MAX_HANGS: Final = 2  # the same with those that hung, which cost longer
@@ -105,6 +106,13 @@ class Engine:
         if any(run.state == "running" for run in self.state.open_of("trial")):
             return "wait"
         return self._next_final()
+
+    def resize(self, packings: Sequence[Packing], nodes: int) -> None:
+        """Go on with other `packings`: nodes came, or left, and so many there are now."""
+        before = self.packing.slots
+        self._packings = packings
+        if self.packing.slots != before:
+            self._record({"event": "slots_changed", "nodes": nodes, "slots": self.packing.slots})
 
     @property
     def packing(self) -> Packing:
@@ -193,9 +201,15 @@ class Engine:
         if self._testing or any(run.state == "running" for run in self.state.open_of("final")):
             return "wait"
         finals = self.state.of_kind("final")
-        untested = tuple(run.key for run in finals if run.state == "finished" and run.tested is None)
+        waiting = [run for run in finals if run.state == "finished" and run.tested is None]
+        untested = tuple(run.key for run in waiting)
         self._testing = bool(untested)
-        return OpenTest(untested, self.plan.folder.absolute() / "final", self.plan.fp32) if untested else "done"
+        if not untested:
+            return "done"
+        tested = tuple(run.key for run in finals if run.tested is not None)
+        folder = self.plan.folder.absolute() / "final"
+        networks = tuple(self._spaces[run.space].network for run in waiting)
+        return OpenTest(untested, networks, folder, self.plan.fp32, self._storage("final"), tested)
 
     def _choose(self, space: str) -> None:
         """Note the winners of a space, unless the log has the same ones. Asked again, it looks only at what is new."""
@@ -240,7 +254,12 @@ class Engine:
             folder=folder,
             logged_epochs=run.epochs,
             fp32=self.plan.fp32,
+            storage=self._storage(str(self.folder(run).relative_to(self.plan.folder))),
         )
+
+    def _storage(self, folder: str) -> Storage | None:
+        """Where the files of `folder` in the run folder are kept, if not there."""
+        return None if self.plan.storage is None else Storage(self.plan.storage) / self.plan.folder.name / folder
 
     def folder(self, run: Run) -> Path:
         """Where a run keeps its files."""

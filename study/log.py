@@ -8,10 +8,13 @@ import time
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from analysis.events import EVENTS, Event, parse
 from analysis.mending import CHECKSUM, copy_of, guarded, mended_lines
+from study.secrets import masked
+
+WORDS: Final = ("command", "error", "reason")  # fields that hold what others said, and so perhaps a password
 
 
 class LockedError(ValueError):
@@ -113,6 +116,14 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _plain(event: Event) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in event.items()
-    }
+    return {key: _masked(value) if key in WORDS else _finite(value) for key, value in event.items()}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _masked(words: Any) -> Any:
+    if isinstance(words, list):
+        return [masked(word) for word in words]
+    return masked(words) if isinstance(words, str) else words

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Self
 
 from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, Subset
+from study import secrets
 from study.asha import rungs
 from study.sampler import TPE, random_arm
 from study.space import Space
@@ -42,6 +43,8 @@ class Plan:
     `epoch_limit`: a trial that finishes no epoch in this time hangs; None: by the longest epoch (`study/silence.py`).
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
+    `resources`: what else of a cluster's own a slot takes, by name. `storage`: URI of a folder for checkpoints and
+    models, where nodes do not share the run folder. `optuna_storage`, `mlflow`: URLs of mirrors (`study/mirrors/`).
     `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
     seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
     `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
@@ -69,6 +72,11 @@ class Plan:
     warm_start: tuple[Path, ...] = ()
     warm: Json = field(default_factory=dict)
     address: str | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    storage: str | None = None
+    optuna_storage: str | None = None
+    tensorboard: bool = False
+    mlflow: str | None = None
     command: tuple[str, ...] = field(default=())
 
     @property
@@ -112,6 +120,15 @@ class Plan:
             if self.spaces.count(space) > 1:
                 raise PlanError(f"Space {space!r} is given twice; each can take part once. Leave one out.")
 
+    def check_own_files(self) -> None:
+        """Raise `PlanError` if study.json names a space file of its own folder, whose code came with the folder."""
+        for space in self.spaces:
+            if space.endswith(".py") and Path(space).resolve().is_relative_to(self.folder.resolve()):
+                raise PlanError(
+                    f"study.json names the space file {space}, which lies in the run folder: no study puts code there. "
+                    f"If you trust it, move it elsewhere, and change its path in study.json."
+                )
+
     def _check_dataset(self, datasets: Collection[str]) -> None:
         if self.dataset == "pairs":
             raise PlanError(
@@ -141,11 +158,31 @@ class Plan:
                 f"--gpus-per-trial is {self.gpus_per_trial}, but must be 0, a share between 0 and 1, a whole number "
                 f"or auto."
             )
+        self._check_cluster()
         if self.time_budget is not None and not 0 < self.time_budget < float("inf"):
             raise PlanError(f"--time-budget is {self.time_budget:g} s, but must be above 0. Give 90s, 30m or 2h.")
         if self.epoch_limit is not None and not 0 < self.epoch_limit < float("inf"):
             raise PlanError(f"--epoch-limit is {self.epoch_limit:g} s, but must be above 0. Give 90s, 30m or 2h.")
 
+    def _check_cluster(self) -> None:
+        for name, amount in self.resources.items():
+            if name in ("CPU", "GPU"):
+                raise PlanError(f"--resources names {name}, which has a flag: --{name.lower()}s-per-trial.")
+            if not (0 < amount <= 1 or (amount > 1 and amount.is_integer())):
+                raise PlanError(f"--resources is {name}={amount:g}, but must be up to 1, or a whole number.")
+        if self.address is not None and self.address.startswith("ray://"):
+            raise PlanError(
+                f"--address is {self.address}, a Ray client, which cannot place trials. Start the study on a node of "
+                f"the cluster with --address auto, or send it there: ray job submit -- python -m study.run ..."
+            )
+        for flag in ("address", "storage", "optuna_storage", "mlflow"):
+            url = getattr(self, flag)
+            if url is not None and (shown := secrets.masked_url(url)) != url:
+                raise PlanError(
+                    f"--{flag.replace('_', '-')} is {shown}, but must hold no password or key: whoever lists processes "
+                    f"could read it. Give it by a variable or file that the service's own client reads "
+                    f"(docs/security.md)."
+                )
         if self.epoch_budget is not None:
             at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")
         if self.gpu_budget is not None and not 0 < self.gpu_budget < float("inf"):
@@ -193,6 +230,8 @@ class Plan:
             "final_configs": content["final"]["configs"],
             "final_seeds": content["final"]["seeds"],
             "fp32": content["fp32"],
+            "storage": content.get("storage"),
+            **content.get("mirrors", {}),
             "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})
@@ -251,26 +290,34 @@ def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> Plan:
     gpus = plan.gpus_per_trial
     if not isinstance(gpus, int | float):  # "auto" where nothing was measured
         gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    if not any(slots_of(node, plan.cpus_per_trial, gpus) for node in nodes):
-        there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    if not any(slots_of(node, plan.cpus_per_trial, gpus, plan.resources) for node in nodes):
+        more = "".join(f" and {amount:g} {name}" for name, amount in plan.resources.items())
+        there = "; ".join(_amounts(node, plan.resources) for node in nodes)
+        flags = "--cpus-per-trial, --gpus-per-trial or --resources" if more else "--cpus-per-trial or --gpus-per-trial"
         raise PlanError(
-            f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs, but no node has them: there are {there}. "
-            f"Lower --cpus-per-trial or --gpus-per-trial."
+            f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs{more}, but no node has them: there are "
+            f"{there}. Lower {flags}."
         )
     if plan.gpu_budget is not None and not gpus:
         raise PlanError("--gpu-budget is given, but trials use no GPU. Give --time-budget or --epoch-budget instead.")
     return replace(plan, gpus_per_trial=gpus)
 
 
-def slots_of(node: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """Return how many slots with `cpus` and `gpus` a node has."""
+def _amounts(node: Mapping[str, float], names: Collection[str]) -> str:
+    more = "".join(f" and {node.get(name, 0):g} {name}" for name in names)
+    return f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs{more}"
+
+
+def slots_of(node: Mapping[str, float], cpus: float, gpus: float, resources: Mapping[str, float] | None = None) -> int:
+    """Return how many slots with `cpus`, `gpus` and `resources` of its own a node has."""
     by_cpu = int(node.get("CPU", 0) // cpus)
+    by_own = [int(node.get(name, 0) / amount + 1e-9) for name, amount in (resources or {}).items()]
     if gpus == 0:
-        return by_cpu
+        return min([by_cpu, *by_own])
     available = node.get("GPU", 0)
     # A share lies on one GPU: 0.4 fits twice on each, whatever their number.
     by_gpu = int(available) * int(1 / gpus + 1e-9) if gpus < 1 else int(available // gpus)
-    return min(by_cpu, by_gpu)
+    return min([by_cpu, by_gpu, *by_own])
 
 
 def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: SearchData, hardware: Json) -> Json:
@@ -311,8 +358,14 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "warm_start": plan.warm,
         "seed": plan.seed,
         "fp32": plan.fp32,
-        "resources": {"cpus_per_trial": plan.cpus_per_trial, "gpus_per_trial": plan.gpus_per_trial},
-        "command": list(plan.command),
+        "resources": {
+            "cpus_per_trial": plan.cpus_per_trial,
+            "gpus_per_trial": plan.gpus_per_trial,
+            "resources": dict(plan.resources),
+        },
+        "storage": plan.storage,
+        "mirrors": {"optuna_storage": plan.optuna_storage, "tensorboard": plan.tensorboard, "mlflow": plan.mlflow},
+        "command": [secrets.masked(word) for word in plan.command],
         "git": _git(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "hardware": hardware,

@@ -17,6 +17,7 @@ from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
 from study.plan import Plan
+from study.secrets import masked
 from study.state import Run
 from study.warm import words
 
@@ -81,6 +82,10 @@ class Progress:
         elif event["event"] == "packing_changed" and event["together"] is not None:
             sharing = self._engine.packing.sharing
             self._console.print(f"From now on {sharing}; the trial goes on from its checkpoint.", soft_wrap=True)
+        elif event["event"] == "slots_changed":
+            nodes = f"{event['nodes']} {'node' if event['nodes'] == 1 else 'nodes'}"
+            waiting = "" if event["slots"] else ": waiting for one with room for a trial"
+            self._console.print(f"Now {_count(event['slots'], 'slot')} on {nodes}{waiting}.", soft_wrap=True)
         due = LIVE_SECONDS if self._live is not None else PLAIN_SECONDS
         if time.monotonic() - self._shown >= due:
             self._show()
@@ -239,6 +244,7 @@ def _slots(engine: Engine, why: str) -> str:
     """How many slots, of what, and why."""
     packing = engine.packing
     gpus = f" and {packing.gpus:g} GPU" if packing.gpus else ""
+    gpus += "".join(f" and {amount:g} {name}" for name, amount in packing.resources.items())
     if engine.state.together is not None:
         why = "fewer since memory ran out; --cpus-per-trial and --gpus-per-trial choose anew"
     reason = f"; {packing.sharing}: {why}" if why else ""
@@ -256,7 +262,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     if engine.outcome == "failed":
         none = f"every trial of {', '.join(engine.failed_spaces)} failed; trial.log in their folders says why"
         why = engine.repeated_failure or (none if engine.failed_spaces else "no final run reached the test split")
-        console.print(f"The study failed: {why}", markup=False, soft_wrap=True)
+        console.print(f"The study failed: {masked(why)}", markup=False, soft_wrap=True)
     judged = judge(tables)
     _show_columns([{name: text for name, (text, _) in row.items()} for row in overview(tables, judged)], console)
     rows = {"Verdict": headline(tables, judged)}

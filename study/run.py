@@ -19,7 +19,9 @@ from study.spaces import SPACES
 
 DEFAULT: Final = Plan(spaces=())
 BUDGETS: Final = ("trials", "epoch_budget", "gpu_budget", "time_budget")
-AT_RESUME: Final = ("data_dir", *BUDGETS, "epoch_limit", "cpus_per_trial", "gpus_per_trial", "address")
+MIRRORS: Final = ("optuna_storage", "tensorboard", "mlflow")
+PLACES: Final = ("cpus_per_trial", "gpus_per_trial", "resources", "address", "storage")
+AT_RESUME: Final = ("data_dir", *BUDGETS, "epoch_limit", *PLACES, *MIRRORS)
 EXIT_CODES: Final = {"finished": 0, **dict.fromkeys(REASONS.values(), 0), "failed": 1, "interrupted": 130}
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -42,7 +44,8 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--max-epochs", int, "N", f"epochs of a trial at full length (default {DEFAULT.max_epochs})"
     yield "--name", str, "NAME", "name of the run folder (default: the spaces and the data set)"
     yield "--runs", Path, "DIR", f"folder of run folders (default {DEFAULT.runs})"
-    yield "--resume", Path, "RUN_DIR", "go on with this study; --trials may be larger than before"
+    again = "go on with this study; --trials may be larger than before. Files of spaces that it names are run"
+    yield "--resume", Path, "RUN_DIR", again
     yield "--seed", int, "N", f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})"
     yield "--cpus-per-trial", int, "N", f"CPU cores of a slot (default {DEFAULT.cpus_per_trial})"
     gpus = (
@@ -60,6 +63,20 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
     yield "--address", str, "ADDRESS", "Ray cluster to join, such as auto or HOST:6379 (default: Ray on this machine)"
+    where = "where checkpoints are kept if nodes share no folder, such as s3://BUCKET/FOLDER (default: the run folder)"
+    yield "--storage", str, "URI", where
+    yield (
+        "--optuna-storage",
+        str,
+        "URL",
+        "mirror the search for optuna-dashboard, such as sqlite:///FILE (default: none)",
+    )
+    yield (
+        "--mlflow",
+        str,
+        "URL",
+        "mirror the study into MLflow, such as http://HOST:5000 or sqlite:///FILE (default: none)",
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,10 +86,14 @@ def parser() -> argparse.ArgumentParser:
         description="Compare CNN architectures: tune each with the same budget, retrain the winners, report.",
         epilog="Example: python -m study.run --space resnet plain --trials 40 --max-epochs 27 --dataset cifar10",
     )
-    spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours (it is run)"
+    spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours: code, which is run"
     made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
     for flag, kind, metavar, text in _flags():
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
+    own = "what else of a cluster a slot takes, as nodes were started with it, such as big_disk=1 (default: nothing)"
+    made.add_argument("--resources", nargs="+", type=_resource, metavar="NAME=X", help=own)
+    files = "mirror the study into TensorBoard files, in the run folder's tensorboard/ (default: no)"
+    made.add_argument("--tensorboard", action="store_true", default=None, help=files)
     exact = "compute in fp32; by default bf16 where the hardware has it and images are 16x16 or more"
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
     earlier = "earlier studies, the best of which is tried right after the reference setting (default: none)"
@@ -89,6 +110,13 @@ def _gpus(text: str) -> float | str:
         return "auto" if text == "auto" else float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of GPUs, such as 0.25, nor auto") from error
+
+
+def _resource(text: str) -> tuple[str, float]:
+    match = re.fullmatch(r"([^=]+)=(\d*\.?\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no resource; give its name and amount, such as big_disk=1")
+    return match[1], float(match[2])
 
 
 def _seconds(text: str) -> float:
@@ -133,6 +161,8 @@ def _start(asked: dict[str, Any]) -> Outcome | None:
     given = {name: value for name, value in asked.items() if value is not None}
     if "space" in given:
         given["spaces"] = tuple(given.pop("space"))
+    if "resources" in given:
+        given["resources"] = dict(given["resources"])
     if "warm_start" in given:
         given["warm_start"] = tuple(given["warm_start"])
     if only_plan:

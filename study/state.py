@@ -213,6 +213,9 @@ class State:
     def _budget(self, event: Event) -> None:
         self.gpus = event["gpus"]
 
+    def _slots_changed(self, _event: Event) -> None:
+        """How many slots there are is the cluster's to say, at a resume too."""
+
     def _measured(self, _event: Event) -> None:
         """What was measured has become the plan's resources."""
 
@@ -239,6 +242,7 @@ _TAKE_IN: Final[dict[str, Callable[[State, Event], None]]] = {
     "study_opened": State._opened,
     "packing_measured": State._measured,
     "packing_changed": State._packing,
+    "slots_changed": State._slots_changed,
     "budget_set": State._budget,
     "suggested": State._suggested,
     "started": State._started,

@@ -30,6 +30,8 @@ from study.faults import cannot_write, ran_out
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
 from study.precision import forward, precision
+from study.secrets import masked
+from study.storage import Files
 
 Row = dict[str, Any]
 
@@ -73,8 +75,7 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
     except Diverged as divergence:
         yield {"event": "ended", "state": "diverged", "error": str(divergence)}
     except Exception as error:
-        with suppress(OSError), (job.folder / "trial.log").open("a") as file:
-            traceback.print_exc(file=file)
+        _keep_traceback(job)
         yield {"event": "ended", "state": _state_after(error), "error": _one_line(error)}
 
 
@@ -83,6 +84,17 @@ def _state_after(error: Exception) -> str:
     if cannot_write(error):
         return "cannot_write"
     return "out_of_memory" if ran_out(error) else "failed"
+
+
+def _keep_traceback(job: Job) -> None:
+    """Append the error at hand to trial.log, if that can be written: its line in the event log is what counts."""
+    text = masked(traceback.format_exc())
+    with suppress(OSError):
+        files = Files(job.folder, job.storage)
+        files.fetch("trial.log")
+        with (files.folder / "trial.log").open("a") as file:
+            file.write(text)
+        files.keep("trial.log")
 
 
 def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:
@@ -124,6 +136,8 @@ class Trial:
             raise ValueError(f"Nothing uses the hyperparameters {', '.join(config.unread)} of {job.key}.")
         self.epoch = 0
         self.rows: list[Row] = []
+        self._files = Files(job.folder, job.storage)
+        self._files.fetch("last.pt")
         self._restore()
         self.from_epoch = self.epoch
         self._seconds_to_save = 0.0
@@ -132,12 +146,17 @@ class Trial:
     @property
     def checkpoint(self) -> Path:
         """Where this trial keeps what it needs to go on."""
-        return self.job.folder / "last.pt"
+        return self._files.folder / "last.pt"
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have been made for to be gone on from."""
+        return {"seed": self.job.seed, "max_epochs": self.job.max_epochs, "config": dict(self.job.config)}
 
     @property
     def previous_checkpoint(self) -> Path:
         """The one before, for the case that the last one is damaged."""
-        return self.job.folder / "previous.pt"
+        return self._files.folder / "previous.pt"
 
     @property
     def done(self) -> bool:
@@ -201,6 +220,7 @@ class Trial:
         """
         start = time.perf_counter()
         state = {
+            "made_for": self._identity,
             "epoch": self.epoch,
             "rows": self.rows,
             "model": self.model.state_dict(),
@@ -216,6 +236,8 @@ class Trial:
         if self.checkpoint.exists():
             self.checkpoint.replace(self.previous_checkpoint)
         temporary.replace(self.checkpoint)
+        with suppress(OSError):  # a storage that does not answer costs no trial: the next checkpoint asks it again
+            self._files.keep("last.pt")
         self._last_saved = time.perf_counter()
         self._seconds_to_save = self._last_saved - start
 
@@ -226,10 +248,11 @@ class Trial:
                 try:
                     state = torch.load(path, weights_only=True, map_location="cpu")
                 except Exception as error:  # zip, pickle and torch have many for a file that is not what it was
-                    with (self.job.folder / "trial.log").open("a") as file:
+                    with (self._files.folder / "trial.log").open("a") as file:
                         file.write(f"{path} is damaged and not used: {_one_line(error)}\n")
                 else:
-                    self._take_over(state)
+                    if state["made_for"] == self._identity:  # else its log lost its end, and now suggests otherwise
+                        self._take_over(state)
                     return
 
     def _take_over(self, state: dict[str, Any]) -> None:
@@ -245,11 +268,13 @@ class Trial:
 
     def keep_model(self) -> None:
         """Write the weights as model.safetensors and the arguments of `models.build` as model.json."""
-        temporary = self.job.folder / "model.tmp"
+        folder = self._files.folder
+        temporary = folder / "model.tmp"
         temporary.write_bytes(save({name: value.contiguous() for name, value in self.model.state_dict().items()}))
         arguments = network_arguments(self.job, self.job.config, self._data)
-        (self.job.folder / "model.json").write_text(json.dumps(arguments, indent=1))
-        temporary.rename(self.job.folder / "model.safetensors")
+        (folder / "model.json").write_text(json.dumps(arguments, indent=1))
+        temporary.rename(folder / "model.safetensors")
+        self._files.keep("model.json", "model.safetensors")
 
 
 def augmentation(config: Config, data: TrialData) -> Augmentation:

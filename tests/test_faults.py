@@ -67,10 +67,9 @@ def test_the_kernels_count_rises_with_a_process_that_it_kills_for_memory(tmp_pat
 
 @pytest.mark.slow
 def test_a_study_survives_faults_of_every_sort() -> None:
-    steps = [["node lost"], ["worker stopped"], ["checkpoint damaged, worker killed"], ["second driver"]]
-    steps += [["model raises"], ["killed by the kernel for memory"]]
+    steps = [["node lost"], ["worker stopped"], ["checkpoint damaged, worker killed"], ["model raises"]]
     steps += [["disk full: checkpoint, report", "log line garbled", "log line doubled", "folder moved", "clock jumps"]]
     assert {kind for step in steps for kind in step} <= {*RUNNING, *STOPS, *STOPPED}
-    judge = campaign(steps, seed=0)
+    judge = campaign(steps, seed=0, limit=12, margin=12)
     assert judge.all_is_well, judge.wrongs
     assert judge.summary()["states"].keys() >= {"finished", "stopped", "failed"}

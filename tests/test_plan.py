@@ -192,6 +192,30 @@ def test_whether_images_may_be_mirrored_reaches_the_search(mirror: bool, monkeyp
     assert described["dataset"]["mirror"] == mirror
 
 
+@pytest.mark.parametrize(
+    ("node", "amount", "expected"),
+    [
+        ({"CPU": 8, "fast": 2}, 1, 2),
+        ({"CPU": 8, "fast": 1}, 0.25, 4),
+        ({"CPU": 2, "fast": 9}, 1, 2),
+        ({"CPU": 8}, 1, 0),
+    ],
+)
+def test_slots_take_a_clusters_own_resources(node: dict[str, float], amount: float, expected: int) -> None:
+    plan = Plan(("resnet",), resources={"fast": amount}, gpus_per_trial=0)
+    if expected == 0:
+        with pytest.raises(
+            PlanError, match=r"asks for 1 CPUs and 0 GPUs and 1 fast, .*: there are 8 CPUs .* and 0 fast"
+        ):
+            planning.place(plan, [node])
+        return
+    for packing in packings(planning.place(plan, [node]), [node]):
+        assert packing.resources == {"fast": amount}
+        assert packing.slots <= expected
+    assert packings(plan, [node])[0].slots == expected
+    assert packings(plan, [])[0].slots == 0
+
+
 def test_a_kill_or_a_full_disk_leaves_a_whole_run_folder_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

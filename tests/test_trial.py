@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -311,10 +312,20 @@ def test_the_mean_loss_is_over_every_image_and_the_score_is_accuracy(trial_data:
 def test_a_final_run_keeps_a_model_that_gives_the_same_answers(tmp_path: Path, trial_data: TrialData) -> None:
     asked = replace(job(tmp_path / "t-seed1", max_epochs=2), kind="final")
     events = list(train(asked, trial_data, CPU))
-    network = test_split.load_network(asked.folder, CPU)
+    network = test_split.load_network(asked.folder, asked.network, CPU)
     assert evaluate(network, trial_data.validation, torch.float32)[1] == events[-1]["val_score"]
     assert json.loads((asked.folder / "model.json").read_text())["width"] == 8
-    [tested] = test_split.examine(OpenTest(("t-seed1",), tmp_path, fp32=False), trial_data.validation, CPU)
+    [tested] = test_split.examine(
+        OpenTest(("t-seed1",), (asked.network,), tmp_path, fp32=False), trial_data.validation, CPU
+    )
     assert tested["test_score"] == pytest.approx(events[-1]["val_score"])
     assert tested["test_loss"] == pytest.approx(events[-1]["val_loss"], rel=1e-4)
     assert tested["images"] == 64
+
+
+def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(tmp_path: Path, trial_data: TrialData) -> None:
+    """A log that lost its end may give a name, and so a folder, to another configuration."""
+    cases: list[tuple[dict[str, Any], int]] = [({}, 0), ({}, 1), ({"batch_size": 64}, 0)]
+    for changes, expected in cases:
+        started, first = islice(train(job(tmp_path, max_epochs=3, **changes), trial_data, CPU), 2)
+        assert (started["from_epoch"], first["epoch"]) == (expected, 1)
