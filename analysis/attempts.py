@@ -33,7 +33,7 @@ def attempts(events: Iterable[Event]) -> list[dict[str, Any]]:
             spaces[run] = event["space"]
         elif name in ("study_opened", "study_closed"):
             running.clear()
-        elif name in ("started", "final_started"):
+        elif name in ("started", "final_started") and "worker" in event:  # other tools do not say where
             final = name == "final_started"
             run = event["final"] if final else run
             where = {column: event[column] for column in ("attempt", "node", "worker")}

@@ -5,9 +5,14 @@ One JSON object a line, appended by the driver of a study, never changed. Every 
 take the names from here; `docs/tables.md` explains them to people and a test compares the two.
 """
 
-import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import orjson
+
+from analysis.mending import copy_of, mended_lines
 
 Event = dict[str, Any]
 
@@ -27,6 +32,8 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_opened": ("trials", "slots", "time_budget", "command"),
     "packing_measured": ("space", "device", "gpu_bytes", "trial_bytes", "images_per_second", "busy"),
     "packing_changed": ("together", "slots", "reason"),
+    "slots_changed": ("nodes", "slots"),
+    "budget_set": ("epochs", "gpu_seconds", "gpus"),
     "suggested": ("trial", "space", "index", "origin", "config", "seed"),
     "started": ("trial", *PLACE),
     "epoch": ("trial", *CURVE),
@@ -41,7 +48,10 @@ EVENTS: Final[dict[str, tuple[str, ...]]] = {
     "study_closed": ("reason",),
 }
 
-LATER: Final = ("multiply_adds",)  # fields that logs of earlier versions lack: missing there
+LATER: Final = frozenset({"multiply_adds"})  # fields that logs of earlier versions lack: missing there
+BIRTHS: Final = {"suggested": ("trial", "space"), "final_started": ("final", "trial", "seed")}  # what names folders
+NAME: Final = re.compile(r"\w[\w-]*")
+_FIELDS: Final = {name: frozenset(("time", *fields)) - LATER for name, fields in EVENTS.items()}
 
 STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
 ORIGINS: Final = ("reference", "random", "tpe", "warm")
@@ -54,27 +64,47 @@ class BrokenLogError(ValueError):
 def read_events(path: Path) -> tuple[list[Event], int]:
     """Return the events of the log at `path` and the length in bytes of its intact part.
 
-    A last line without its newline is what a killed writer leaves: it is not counted. A line broken anywhere else
-    raises `BrokenLogError` with file and line. A file that does not exist has no events.
+    A last line without its newline is what a killed writer leaves: it is not counted. Lines that are doubled or broken
+    are mended from the log's copy. A line that stays broken raises `BrokenLogError` with file and line. A file that
+    does not exist has no events.
     """
     if not path.exists():
         return [], 0
     content = path.read_bytes()
     intact = content.rfind(b"\n") + 1
-    events = [_parse(path, number, line) for number, line in enumerate(content[:intact].splitlines(), 1)]
-    return events, intact
+    lines = content[:intact].split(b"\n")[:-1]
+    try:
+        if len(set(lines)) == len(lines):
+            return parse(path, lines), intact
+    except BrokenLogError:
+        pass
+    return parse(path, mended_lines(path)[0]), intact
+
+
+def parse(path: Path, lines: Sequence[bytes]) -> list[Event]:
+    """Return the events that `lines` of the log at `path` hold."""
+    return [_parse(path, number, line) for number, line in enumerate(lines, 1)]
 
 
 def _parse(path: Path, number: int, line: bytes) -> Event:
     try:
-        event = json.loads(line)
-        name = event["event"]
-        missing = [field for field in ("time", *EVENTS[name]) if field not in (*event, *LATER)]
-    except (ValueError, KeyError, TypeError) as error:
+        event: Event = orjson.loads(line)
+        whole = event.keys() >= _FIELDS[event["event"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenLogError(
             f"{path}:{number}: {line[:80]!r} is not an event of a study ({error!r}). Restore the file from a copy, or "
-            f"delete this line if you accept to lose what it said."
+            f"delete this line if you accept to lose what it said, and {copy_of(path).name} with it."
         ) from error
-    if missing:
+    if not whole:
+        name = event["event"]
+        missing = sorted(_FIELDS[name] - event.keys())
         raise BrokenLogError(f"{path}:{number}: the event {name!r} lacks {', '.join(missing)}.")
-    return dict(event)
+    if event["event"] in BIRTHS:
+        _check_names(path, number, event)
+    return event
+
+
+def _check_names(path: Path, number: int, event: Event) -> None:
+    for field in BIRTHS[event["event"]]:
+        if NAME.fullmatch(str(event[field])) is None:  # such as ../../home: not from a study
+            raise BrokenLogError(f"{path}:{number}: {field} {event[field]!r} has other characters than a name's.")

@@ -213,18 +213,37 @@ def needed_seeds(gap: float, deviation: float, image_error: float, level: float)
     """Return the seeds with which a true `gap` is told from 0 in 80 % of studies; inf where 1,000 are too few.
 
     `deviation` is the standard deviation of the differences over seeds, `image_error` what more seeds do not change.
-    Power of the t test (noncentral t); with an image error, at Satterthwaite's degrees of freedom.
     """
     n = np.arange(SMALLEST_SAMPLE, MOST_SEEDS + 1, dtype=float)
+    enough = np.flatnonzero(power(gap, n, deviation, image_error, level) >= POWER)
+    return float(n[enough[0]]) if len(enough) else np.inf
+
+
+def power(gap: float, n: Floats, deviation: float, image_error: float, level: float) -> Floats:
+    """Return the share of studies with `n` seeds in which a true `gap` is told from 0, element by element.
+
+    That of the t test (noncentral t); with an image error, at Satterthwaite's degrees of freedom.
+    """
     seeds = deviation**2 / n
     error = np.sqrt(seeds + image_error**2)
     half = np.sqrt(stdtrit(n - 1, (1 + level) / 2) ** 2 * seeds + (ndtri((1 + level) / 2) * image_error) ** 2)
     if not deviation:
-        power = np.where(gap > half, 1.0, 0.0)
-    else:
-        power = 1 - nctdtr((n - 1) * (error**2 / seeds) ** 2, abs(gap) / error, half / error)
-    enough = np.flatnonzero(power >= POWER)
-    return float(n[enough[0]]) if len(enough) else np.inf
+        return np.asarray(gap > half, dtype=float)
+    missed = nctdtr((n - 1) * (error**2 / seeds) ** 2, abs(gap) / error, half / error)
+    # Here and there, where the gap is many errors wide, scipy 1.17 gives NaN.
+    return np.asarray(np.where(np.isnan(missed), abs(gap) > half, 1 - missed))
+
+
+def detectable_gap(n: int, deviation: float, image_error: float, level: float) -> float:
+    """Return the smallest true gap that is told from 0 in 80 % of studies with `n` seeds; NaN below 3 seeds."""
+    if n < SMALLEST_SAMPLE:
+        return np.nan
+    low, high, seeds = 0.0, 1.0, np.array([float(n)])
+    for _ in range(50):
+        middle = (low + high) / 2
+        enough = power(middle, seeds, deviation, image_error, level)[0] >= POWER
+        low, high = (low, middle) if enough else (middle, high)
+    return high
 
 
 def needed_images(gap: float, image_error: float, images: int, level: float) -> int:

@@ -4,7 +4,8 @@ figures.
     RUN_DIR/report/report.html                         needs no network; JavaScript only sorts its tables
     RUN_DIR/report/figures/NAME.svg .png .pdf .csv     each figure and the table it draws
 
-The same run folder gives the same bytes. It may be of a study that still runs.
+The same run folder gives the same bytes. It may be of a study that still runs. A study of another tool
+(`analysis/importers`) gets the same page, without what its source cannot say, in the folder NAME-report beside it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import pandas as pd
 
 from analysis import audit, budget, importance, stats, style, summary, verdicts, wording
 from analysis.figures import CHAPTERS, Figure
+from analysis.importers import Wanted, read_other
 from analysis.layers import layers
 from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, read
 
@@ -58,16 +60,18 @@ class Table:
     note: str = ""
 
 
-def write_report(run_dir: Path | str, margin: float = verdicts.MARGIN) -> Path:
-    """Write the report of the run folder and return the path of its page.
+def write_report(run_dir: Path | str, margin: float = verdicts.MARGIN, wanted: Wanted | None = None) -> Path:
+    """Write the report of the run folder, or of the study of another tool, and return the path of its page.
 
     `margin` is the largest gap that makes no practical difference, in percentage points of a fraction, in units of
-    the metric otherwise. Raises ValueError where `run_dir` is no run folder, its log is damaged, or the margin is not
-    above 0.
+    the metric otherwise. `wanted` says what the table of another tool means. Raises ValueError where `run_dir` is
+    nothing that can be read, its log is damaged, or the margin is not above 0.
     """
-    tables = read(run_dir)
+    source = Path(run_dir)
+    other = None if (source / "study.json").exists() else wanted
+    tables = read(source) if other is None else read_other(source, other)
     judged = verdicts.judge(tables, margin)
-    folder = tables.run_dir / "report"
+    folder = source / "report" if other is None else source.with_name(f"{source.stem}-report")
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     with style.style():
@@ -124,10 +128,14 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    answers = audit.audit(tables)
+    imported = tables.plan.get("imported")
+    answers = [] if imported else audit.audit(tables)  # it asks about how a study of ours was planned
     return environment.get_template("report.html").render(
         plan=tables.plan,
-        progress=summary.progress(tables),
+        imported=imported,
+        progress=summary.progress(tables)
+        if imported
+        else f"{summary.progress(tables)} Budget: {summary.budget(tables)}",
         headline=summary.headline(tables, judged),
         overview=_cells(summary.overview(tables, judged), summary.explained(tables)),
         sentences=[*summary.sentences(tables, judged), *summary.warnings(tables, judged)],
@@ -288,6 +296,8 @@ def _key(value: wording.Setting) -> str:
 def provenance(tables: StudyTables) -> list[tuple[str, list[str]]]:
     """Return what a reader needs to repeat the study, as names with one or several values."""
     plan = tables.plan
+    if imported := plan.get("imported"):
+        return [("Source", [imported["path"], f"sha256 {imported['sha256']}"]), ("Kind", [imported["tool"]])]
     dataset, git = plan["dataset"], plan["git"] or {}
     splits = [f"{name}: {part['images']} images, sha256 {part['sha256']}" for name, part in dataset["splits"].items()]
     spaces = [f"{name}: {space['description']} sha256 {space['sha256']}" for name, space in plan["spaces"].items()]
@@ -342,11 +352,11 @@ def _nested(value: object) -> str:
 
 
 def _budget(plan: dict[str, Any]) -> str:
-    rungs = wording.listed([str(rung) for rung in plan["rungs"]]) or "none"
+    rungs = wording.listed([str(rung) for rung in plan["rungs"]])
+    stopping = f"ASHA rungs at epoch {rungs}, reduction factor {plan['reduction_factor']}" if rungs else "none stopped"
     return (
         f"{wording.count(plan['trials'], 'trial')} per space as first planned, at most "
-        f"{wording.count(plan['max_epochs'], 'epoch')} each; ASHA rungs at epoch {rungs}, reduction factor "
-        f"{plan['reduction_factor']}"
+        f"{wording.count(plan['max_epochs'], 'epoch')} each; {stopping}"
     )
 
 
@@ -374,25 +384,39 @@ def _moment(seconds: float) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a run folder.")
-    made.add_argument("run_dir", help="folder that study.run wrote, such as runs/resnet-digits")
+    made = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a study.")
+    made.add_argument("run_dir", help="folder that study.run wrote, such as runs/resnet-digits, or see below")
     made.add_argument(
         "--margin",
         type=float,
         default=verdicts.MARGIN,
         help="largest gap that makes no practical difference, in percentage points (default: %(default)s)",
     )
+    other = made.add_argument_group(
+        "studies of other tools", "RUN_DIR may be a Ray Tune experiment folder, an Optuna SQLite file or a CSV file."
+    )
+    other.add_argument("--metric", help="what was measured: the name of a result or of a column")
+    other.add_argument("--mode", choices=("max", "min"), default="max", help="whether more or less of it is better")
+    other.add_argument("--by", metavar="NAME", help="hyperparameter that names the architecture (default: one for all)")
+    other.add_argument("--study", metavar="NAME", help="which study of an Optuna storage")
+    other.add_argument("--trial-column", metavar="NAME", default="trial", help="CSV: the trial (default: %(default)s)")
+    other.add_argument("--epoch-column", metavar="NAME", help="CSV: the epoch, from 1 (default: a row is a trial)")
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit code: 0, or 2 for a folder that cannot be read."""
+    """Run the command line; return its exit code: 0, or 2 for what cannot be read."""
     given = parser().parse_args(arguments)
+    columns = {"trial": given.trial_column, "epoch": given.epoch_column}
+    wanted = Wanted(given.metric, given.mode, given.by, given.study, **columns)
     try:
-        page = write_report(given.run_dir, given.margin)
+        page = write_report(given.run_dir, given.margin, wanted)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"The report could not be written: {error}. Make room or mend it, then write it again.", file=sys.stderr)
+        return 1
     print(page)
     return 0
 

@@ -87,6 +87,34 @@ def _spent(tables: StudyTables, space: str) -> dict[str, Any]:
     }
 
 
+def budget(tables: StudyTables) -> dict[str, float]:
+    """Return what the search of each space could spend at most, by unit, as last set: the same for every space.
+
+    `trials`, `epochs`, `GPU time` (seconds of a GPU) and `time` (seconds for all spaces together, equal parts); units
+    without a limit are left out.
+    """
+    if tables.sessions.empty:
+        return {"trials": float(tables.plan["trials"])}
+    names = {"trials": "trials", "epochs": "epoch_budget", "GPU time": "gpu_budget", "time": "time_budget"}
+    last = tables.sessions.iloc[-1]
+    return {unit: float(last[name]) for unit, name in names.items() if pd.notna(last[name])}
+
+
+def binding(tables: StudyTables) -> dict[str, str]:
+    """Return by space which budget ended its search, a unit of `budget`; a space that none has ended is left out."""
+    limits, found = budget(tables), {}
+    reason = "" if tables.sessions.empty else str(tables.sessions["reason"].iloc[-1])
+    closed = {"epoch budget": "epochs", "GPU budget": "GPU time", "time budget": "time"}.get(reason)
+    for row in spending(tables).to_dict("records"):
+        if row["trials"] - row["running"] - row["interrupted"] >= limits["trials"]:
+            found[row["space"]] = "trials"
+        elif row["epochs"] >= limits.get("epochs", np.inf):
+            found[row["space"]] = "epochs"
+        elif closed is not None:
+            found[row["space"]] = closed
+    return found
+
+
 def at_risk(tables: StudyTables) -> pd.DataFrame:
     """Return `space`, `epoch`, `at_risk`: how many trials of the space have a row for that epoch, from 1 to
     the last.

@@ -136,7 +136,7 @@ def score_axis(axis: Axis, plan: Mapping[str, Any], split: str) -> None:
     axis.set_label_text(f"{split} {plan['metric']['name']}")
     if plan["metric"]["unit"] == "fraction":
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-    else:
+    elif plan["metric"]["unit"]:
         axis.set_label_text(f"{split} {plan['metric']['name']} ({plan['metric']['unit']})")
 
 

@@ -28,7 +28,8 @@ def progress(tables: StudyTables) -> str:
     """Say whether the study is done, and how far it is."""
     states = tables.trials["state"].value_counts()
     done = len(tables.trials) - int(states.get("running", 0)) - int(states.get("interrupted", 0))
-    total = _planned_trials(tables) * len(tables.plan["spaces"])
+    planned = _planned_trials(tables) * len(tables.plan["spaces"])
+    total = len(tables.trials) if "imported" in tables.plan else planned
     reason = _reason(tables)
     counted = f"{done} of {wording.count(total, 'trial')} ended"
     parts = [f"{number} {state}" for state, number in states.items()]
@@ -46,8 +47,27 @@ def _reason(tables: StudyTables) -> str:
     reason = tables.sessions["reason"].iloc[-1]
     if pd.isna(reason):
         return "Still running, or its driver died without a word"
-    ends = {"finished": "Finished", "time budget": "Ended by the time budget (can be resumed)"}
-    return ends.get(reason, f"{reason.capitalize()} (can be resumed)")
+    if reason == "finished":
+        return "Finished"
+    ended = f"Ended by the {reason}" if reason.endswith("budget") else reason.capitalize()
+    return f"{ended} (can be resumed)"
+
+
+def budget(tables: StudyTables) -> str:
+    """Say what each space could spend in the search, that it was the same for all, and what ended each search."""
+    limits, ended = stats.budget(tables), stats.binding(tables)
+    words = {
+        "trials": lambda value: wording.count(int(value), "trial"),
+        "epochs": lambda value: wording.count(int(value), "epoch"),
+        "GPU time": lambda value: f"{wording.duration(value)} of a GPU",
+        "time": lambda value: f"an equal part of {wording.duration(value)}",
+    }
+    several = len(tables.plan["spaces"]) > 1
+    most = wording.listed([words[unit](value) for unit, value in limits.items()])
+    said = f"{'Equal for every space' if several else 'The search had'}: at most {most}."
+    by_unit = {unit: [space for space, its in ended.items() if its == unit] for unit in limits}
+    parts = [f"{unit} ({wording.listed(spaces)})" for unit, spaces in by_unit.items() if spaces]
+    return f"{said} What ran out: {wording.listed(parts) if parts else 'nothing yet'}."
 
 
 def findings(tables: StudyTables, verdicts: Verdicts) -> list[Finding]:

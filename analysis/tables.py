@@ -6,15 +6,16 @@ are therefore float64; numbers that cannot are int64.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
 from analysis.attempts import ATTEMPT_COLUMNS, attempts
-from analysis.events import CURVE, Event, read_events
+from analysis.events import CURVE, EVENTS, Event, read_events
 
 TRIAL_COLUMNS: Final = {
     "trial": "str",
@@ -77,6 +78,9 @@ SESSION_COLUMNS: Final = {
     "closed": "float64",
     "trials": "int64",
     "slots": "float64",
+    "time_budget": "float64",
+    "epoch_budget": "float64",
+    "gpu_budget": "float64",
     "reason": "str",
 }
 
@@ -89,9 +93,9 @@ class StudyTables:
     tables of `docs/tables.md`, epochs in the order in which they were first logged. `chosen` has a row per
     trial now chosen for final runs; `openings` a row per opening of the test split (`time` in seconds since
     1970, number of `finals` and their `names`, number of `images`, checksum); `sessions` a row per time the
-    driver ran (`closed` and `reason` missing: it still runs or died); `measured` a row per space measured for
-    `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once; `attempts` a row per time that
-    a trial or a final run was on a slot.
+    driver ran, with its budgets (`closed` and `reason` missing: it still runs or died); `measured` a row per
+    space measured for `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once; `attempts` a
+    row per time that a trial or a final run was on a slot.
     """
 
     run_dir: Path
@@ -117,18 +121,22 @@ def read(run_dir: Path | str) -> StudyTables:
     """
     run_dir = Path(run_dir)
     plan = _read_plan(run_dir)
-    replay = _Replay()
-    events = read_events(run_dir / "events.jsonl")[0]
-    for event in events:
-        replay.take(event)
-    finals, final_epochs = replay.finals, replay.final_epochs
+    return from_events(run_dir, plan, read_events(run_dir / "events.jsonl")[0])
+
+
+def from_events(run_dir: Path, plan: dict[str, Any], events: Iterable[Event]) -> StudyTables:
+    """Return the tables of a study with the content `plan` of study.json in which `events` happened."""
+    replay, events = _Replay(), list(events)
+    replay.take(events)
+    epochs, final_epochs = replay.epochs.table(EPOCH_COLUMNS), replay.final_epochs.table(FINAL_EPOCH_COLUMNS)
+    finals = _final_rows(replay, final_epochs)
     return StudyTables(
         run_dir=run_dir,
         plan=plan,
-        trials=_trial_table(replay, plan),
-        epochs=replay.epochs.table(EPOCH_COLUMNS),
-        final=_table(FINAL_COLUMNS, (_final_row(row, final_epochs) for row in finals.values())),
-        final_epochs=final_epochs.table(FINAL_EPOCH_COLUMNS),
+        trials=_trial_table(replay, epochs, plan),
+        epochs=epochs,
+        final=_table(FINAL_COLUMNS, finals),
+        final_epochs=final_epochs,
         decisions=_table(DECISION_COLUMNS, replay.decisions),
         chosen=_table(CHOSEN_COLUMNS, replay.chosen),
         openings=_table(OPENING_COLUMNS, replay.openings),
@@ -155,36 +163,38 @@ def _read_plan(run_dir: Path) -> dict[str, Any]:
     return content
 
 
-@dataclass
 class _Curves:
-    """Epoch rows, unique by (owner, epoch), the later word winning; `last` has the row of each owner's last
-    epoch.
-    """
+    """Epoch rows of trials or of final runs, unique by (`owner`, epoch), the later word winning."""
 
-    columns: tuple[list[Any], ...] = field(default_factory=lambda: tuple([] for _ in CURVE_COLUMNS))
-    owners: list[str] = field(default_factory=list)
-    rows: dict[tuple[str, int], int] = field(default_factory=dict)
-    of: dict[str, dict[int, int]] = field(default_factory=dict)
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._rows: list[tuple[Any, ...]] = []
+        self._values = itemgetter(owner, *CURVE)
 
-    def take(self, owner: str, event: Event) -> None:
-        rows = self.of.setdefault(owner, {})
-        row = rows.setdefault(event["epoch"], len(self.owners))
-        if row == len(self.owners):
-            self.owners.append(owner)
-            for column, name in zip(self.columns, CURVE, strict=True):
-                column.append(event[name])
-        else:
-            for column, name in zip(self.columns, CURVE, strict=True):
-                column[row] = event[name]
-
-    def values(self, owner: str, name: str) -> dict[int, Any]:
-        """Return the values of the column `name` for `owner`, by epoch."""
-        column = self.columns[CURVE.index(name)]
-        return {epoch: column[row] for epoch, row in self.of.get(owner, {}).items()}
+    def take(self, event: Event) -> None:
+        self._rows.append(self._values(event))
 
     def table(self, columns: Mapping[str, str]) -> pd.DataFrame:
-        data = dict(zip(columns, (self.owners, *self.columns), strict=True))
-        return pd.DataFrame({name: pd.Series(data[name], dtype=kind) for name, kind in columns.items()})
+        data = zip(*self._rows, strict=True) if self._rows else ((),) * len(columns)
+        series = {
+            name: pd.Series(values, dtype=kind) for (name, kind), values in zip(columns.items(), data, strict=True)
+        }
+        table, key = pd.DataFrame(series), [self._owner, "epoch"]
+        if not table.duplicated(key).any():
+            return table
+        last = table.drop_duplicates(key, keep="last").set_index(key)
+        return last.loc[pd.MultiIndex.from_frame(table[key].drop_duplicates())].reset_index()
+
+
+def _progress(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return by owner, the first column of `curves`: its last `epoch`, the `score` there, `best` score, `seconds`."""
+    owner = str(curves.columns[0])
+    groups = curves.groupby(owner, sort=False)
+    last = curves.loc[groups["epoch"].idxmax(), [owner, "epoch", "val_score"]].set_index(owner)
+    last.columns = pd.Index(["epoch", "score"])
+    sums = pd.DataFrame({"best": groups["val_score"].max(), "seconds": groups["seconds"].sum(min_count=1)})
+    found: Any = last.join(sums).to_dict("index")
+    return dict(found)
 
 
 class _Replay:
@@ -193,7 +203,7 @@ class _Replay:
     def __init__(self) -> None:
         self.trials: dict[str, dict[str, Any]] = {}
         self.finals: dict[str, dict[str, Any]] = {}
-        self.epochs, self.final_epochs = _Curves(), _Curves()
+        self.epochs, self.final_epochs = _Curves("trial"), _Curves("final")
         self.decisions: list[Event] = []
         self.chosen: list[Event] = []
         self.openings: list[dict[str, Any]] = []
@@ -201,23 +211,33 @@ class _Replay:
         self.measured: list[Event] = []
         self.packing: list[Event] = []
 
-    def take(self, event: Event) -> None:
-        getattr(self, f"_{event['event']}")(event)
+    def take(self, events: Iterable[Event]) -> None:
+        by_name = {name: getattr(self, f"_{name}") for name in EVENTS}
+        for event in events:
+            by_name[event["event"]](event)
 
     def _study_opened(self, event: Event) -> None:
         self._leave_behind()
-        self.sessions.append({"opened": event["time"], "trials": event["trials"], "slots": event["slots"]})
+        budgets = {name: event[name] for name in ("trials", "slots", "time_budget")}
+        self.sessions.append({"opened": event["time"], **budgets})
 
     def _study_closed(self, event: Event) -> None:
         self._leave_behind()
         if self.sessions:
             self.sessions[-1] |= {"closed": event["time"], "reason": event["reason"]}
 
+    def _budget_set(self, event: Event) -> None:
+        if self.sessions:
+            self.sessions[-1] |= {"epoch_budget": event["epochs"], "gpu_budget": event["gpu_seconds"]}
+
     def _packing_measured(self, event: Event) -> None:
         self.measured.append(event)
 
     def _packing_changed(self, event: Event) -> None:
         self.packing.append(event)
+
+    def _slots_changed(self, event: Event) -> None:
+        self.packing.append(event | {"reason": f"{event['nodes']} {'node' if event['nodes'] == 1 else 'nodes'}"})
 
     def _leave_behind(self) -> None:
         """Whatever ran under a driver that is gone runs no more."""
@@ -239,7 +259,7 @@ class _Replay:
         self.trials[event["trial"]] |= started
 
     def _epoch(self, event: Event) -> None:
-        self.epochs.take(event["trial"], event)
+        self.epochs.take(event)
 
     def _decision(self, event: Event) -> None:
         self.decisions.append(event)
@@ -260,7 +280,7 @@ class _Replay:
         self.finals[event["final"]] = known | event | {"state": "running", "error": None, "epochs_trained": None}
 
     def _final_epoch(self, event: Event) -> None:
-        self.final_epochs.take(event["final"], event)
+        self.final_epochs.take(event)
 
     def _final_ended(self, event: Event) -> None:
         self.finals[event["final"]] |= {name: event[name] for name in ("state", "epochs_trained", "error")}
@@ -280,12 +300,12 @@ def _table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> pd.
     )
 
 
-def _trial_table(replay: _Replay, plan: Mapping[str, Any]) -> pd.DataFrame:
+def _trial_table(replay: _Replay, epochs: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     """Return the trials with one column per hyperparameter; the plan makes sure that no name is used
     twice.
     """
-    kinds = hyperparameter_kinds(plan)
-    rows = [_trial_row(row, replay.epochs, kinds) for row in replay.trials.values()]
+    kinds, progress = hyperparameter_kinds(plan), _progress(epochs)
+    rows = [_trial_row(row, progress.get(trial, {}), kinds) for trial, row in replay.trials.items()]
     return _table({**TRIAL_COLUMNS, **kinds}, rows)
 
 
@@ -311,36 +331,29 @@ def _kind(parameter: Mapping[str, Any]) -> str:
     return "str" if types == {str} else "object"
 
 
-def _trial_row(row: Mapping[str, Any], curves: _Curves, kinds: Mapping[str, str]) -> dict[str, Any]:
+def _trial_row(row: Mapping[str, Any], progress: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
     config = {name: row["config"].get(name) for name in kinds}
-    epochs_trained, score, scores = _progress(row, curves, row["trial"])
+    epochs_trained = _epochs_trained(row, progress)
     stopped = row["state"] == "stopped"
     return {
         **row,
         **config,
         "epochs_trained": epochs_trained,
         "stopped_at_rung": row.get("stopped_at_rung", epochs_trained) if stopped else None,
-        "score": score,
-        "best_score": max(scores, default=None),
-        "train_seconds": _seconds(curves, row["trial"]),
+        "score": progress.get("score"),
+        "best_score": progress.get("best"),
+        "train_seconds": progress.get("seconds"),
     }
 
 
-def _final_row(row: Mapping[str, Any], curves: _Curves) -> dict[str, Any]:
-    epochs_trained, score, _ = _progress(row, curves, row["final"])
-    seconds = _seconds(curves, row["final"])
-    return {**row, "epochs_trained": epochs_trained, "val_score": score, "train_seconds": seconds}
+def _final_rows(replay: _Replay, epochs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    known = _progress(epochs)
+    for final, row in replay.finals.items():
+        progress = known.get(final, {})
+        seconds = {"train_seconds": progress.get("seconds")}
+        yield {**row, "epochs_trained": _epochs_trained(row, progress), "val_score": progress.get("score"), **seconds}
 
 
-def _progress(row: Mapping[str, Any], curves: _Curves, owner: str) -> tuple[int, float | None, list[float]]:
-    """Return the epochs trained, the score after the last of them, and all scores that are known."""
-    by_epoch = curves.values(owner, "val_score")
+def _epochs_trained(row: Mapping[str, Any], progress: Mapping[str, Any]) -> int:
     ended = row.get("epochs_trained")
-    last = max(by_epoch, default=0)
-    known = [score for score in by_epoch.values() if score is not None]
-    return (last if ended is None else int(ended)), by_epoch.get(last), known
-
-
-def _seconds(curves: _Curves, owner: str) -> float | None:
-    seconds = [value for value in curves.values(owner, "seconds").values() if value is not None]
-    return float(sum(seconds)) if seconds else None
+    return int(progress.get("epoch", 0) if ended is None else ended)

@@ -23,7 +23,11 @@ def score(value: float, plan: Mapping[str, Any]) -> str:
     """Return a score with its unit: `97.2 %`, or `31.25 dB`."""
     if pd.isna(value):
         return MISSING
-    return f"{100 * value:.1f}{STUCK}%" if is_fraction(plan) else f"{value:.4g}{STUCK}{plan['metric']['unit']}"
+    return (
+        f"{100 * value:.1f}{STUCK}%"
+        if is_fraction(plan)
+        else f"{value:.4g}{STUCK}{plan['metric']['unit']}".rstrip(STUCK)
+    )
 
 
 def difference(value: float, plan: Mapping[str, Any]) -> str:
@@ -38,7 +42,7 @@ def difference(value: float, plan: Mapping[str, Any]) -> str:
 
 def difference_unit(plan: Mapping[str, Any]) -> str:
     """Return the unit of a difference of scores."""
-    return "percentage points" if is_fraction(plan) else str(plan["metric"]["unit"])
+    return "percentage points" if is_fraction(plan) else str(plan["metric"]["unit"] or plan["metric"]["name"])
 
 
 def interval(found: Interval, plan: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from models.resnet import plain, resnet
 from models.senet import senet
 from models.vgg import vgg
 
-__all__ = ["MODELS", "REFERENCES", "Reference", "build", "count_parameters", "multiply_adds", "reference"]
+__all__ = ["MODELS", "REFERENCES", "Reference", "build", "count_parameters", "multiply_adds", "reference", "use_copies"]
 
 MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
     "alexnet": alexnet,
@@ -45,6 +45,14 @@ MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
 }
 
 
+_copies: dict[str, str] = {}
+
+
+def use_copies(copies: Mapping[str, str]) -> None:
+    """Take networks of other files from now on: on another machine a file has another place. Names stay the same."""
+    _copies.update(copies)
+
+
 def build(
     name: str, *, in_channels: int, num_classes: int, image_size: tuple[int, int], **architecture: Any
 ) -> nn.Module:
@@ -62,6 +70,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     """Return the function that makes a network: one of `MODELS`, or, for FILE.py:FUNCTION, one of a file."""
     file, _, function = name.rpartition(":")
     if file.endswith(".py"):
+        file = _copies.get(file, file)
         if str(Path(file).parent) not in sys.path:  # a worker: the file may import its neighbours
             sys.path.append(str(Path(file).parent))
         made: Callable[..., nn.Module] = runpy.run_path(file)[function]

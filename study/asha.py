@@ -11,6 +11,7 @@ Asynchronous successive halving in its stopping form (Li et al. 2020, arXiv 1810
 """
 
 import math
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +33,7 @@ class Asha:
     def __init__(self, rungs: tuple[int, ...], reduction_factor: int) -> None:
         self._reduction_factor = reduction_factor
         self._scores: dict[int, dict[str, float]] = {rung: {} for rung in rungs}
+        self._ranked: dict[int, list[float]] = {rung: [] for rung in rungs}  # the same, the worst first
 
     def judge(self, trial: str, epoch: int, score: float) -> Decision | None:
         """Decide on `trial` with `score` after `epoch`, or return None between rungs. Records nothing."""
@@ -39,21 +41,31 @@ class Asha:
             raise ValueError(f"{trial} has the score {score} in epoch {epoch}; a non-finite score is never judged")
         if epoch not in self._scores:
             return None
-        others = sorted((value for name, value in self._scores[epoch].items() if name != trial), reverse=True)
+        others = self._ranked[epoch]
+        if trial in self._scores[epoch]:
+            others = sorted(value for name, value in self._scores[epoch].items() if name != trial)
         compared = len(others) + 1
         quota = max(1, compared // self._reduction_factor)
-        cutoff = others[quota - 1] if len(others) >= quota else None
+        cutoff = others[-quota] if len(others) >= quota else None
         goes_on = cutoff is None or score > cutoff
         return Decision("continue" if goes_on else "stop", cutoff, compared)
 
     def record(self, trial: str, epoch: int, score: float) -> None:
         """Keep a score that was judged, so that later arrivals are compared with it."""
+        self._take_out(epoch, trial)
         self._scores[epoch][trial] = score
+        insort(self._ranked[epoch], score)
 
     def retract(self, trial: str) -> None:
         """Take back every score of `trial`, which failed: what it reached cannot be relied on."""
-        for scores in self._scores.values():
-            scores.pop(trial, None)
+        for rung in self._scores:
+            self._take_out(rung, trial)
+
+    def _take_out(self, rung: int, trial: str) -> None:
+        known = self._scores[rung].pop(trial, None)
+        if known is not None:
+            ranked = self._ranked[rung]
+            ranked.pop(bisect_left(ranked, known))
 
     def scores(self, rung: int) -> dict[str, float]:
         """Scores at `rung` by trial, in the order of arrival."""

@@ -8,24 +8,28 @@ was killed knows exactly what an uninterrupted one would know.
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from analysis.events import Event
 from study.asha import Decision
-from study.faults import OUT_OF_MEMORY, WORKER_LOST
+from study.budget import REASONS, Budget, Unit
+from study.faults import NO_WORKER, OUT_OF_MEMORY, WORKER_LOST
 from study.final import winners
-from study.job import Job, OpenTest, Probe
+from study.job import TEST, Job, OpenTest, Probe
 from study.log import Log
 from study.packing import Packing
 from study.plan import Plan
 from study.sampler import seed_of
+from study.silence import Silence
 from study.space import Space
 from study.state import Run, State
+from study.storage import Storage
 
-MAX_LOSSES: Final = 3  # dead workers that one run may cost before it counts as failed
+MAX_LOSSES: Final = 3  # dead workers that one run may cost without an epoch between before it counts as failed
+MAX_HANGS: Final = 2  # the same with those that hung, which cost longer
 SAME_FAILURES: Final = 5  # equal failures in a row that end the study
 
 
@@ -51,13 +55,13 @@ class Engine:
         self.spaces = tuple(spaces)
         self._spaces = spaces
         self._log = log
-        self._clock = clock
-        self._time_budget = time_budget
-        self._deadline = math.inf
+        self._budget = Budget(replace(plan, time_budget=time_budget), self.state, clock)
         self._testing = False
         self._same_failures: list[str] = []
         self._packings: Sequence[Packing] = ()
+        self._weighed: dict[str, tuple[int, int]] = {}  # epochs and ended trials when winners were last looked for
         self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
+        self._silence = Silence(plan.epoch_limit, clock)
         for event in log.replayed:
             self.state.apply(event)
 
@@ -81,12 +85,15 @@ class Engine:
         if packed_anew and self.state.together is not None:
             numbers = {"together": None, "slots": packings[0].slots}
             self._record({"event": "packing_changed", **numbers, "reason": "other slots were asked for"})
-        fields = {"slots": self.packing.slots, "time_budget": self._time_budget, "command": command}
+        self._log.replayed = []  # half a million events are some hundred megabytes
+        fields = {"slots": self.packing.slots, "time_budget": self._budget.seconds, "command": command}
         measured = ({"event": "packing_measured", **asdict(probe)} for probe in probes)
         self._record({"event": "study_opened", "trials": trials or self.state.trials, **fields}, *measured)
-        for run in list(self.state.runs.values()):
-            if not run.ended:
-                self._settle(run)
+        if self.plan.epoch_budget is not None or self.plan.gpu_budget is not None:
+            budgets = {"epochs": self.plan.epoch_budget, "gpu_seconds": self.plan.gpu_budget}
+            self._record({"event": "budget_set", **budgets, "gpus": self.packing.gpus})
+        for run in list(self.state.open.values()):
+            self._settle(run)
 
     def next_job(self) -> Next:
         """Return what a free slot shall do: unfinished runs first, then new trials, final runs, the test split."""
@@ -96,9 +103,16 @@ class Engine:
             return "wait"
         if not self.search_is_over:
             return self._next_trial()
-        if any(run.state == "running" for run in self.state.of_kind("trial")):
+        if any(run.state == "running" for run in self.state.open_of("trial")):
             return "wait"
         return self._next_final()
+
+    def resize(self, packings: Sequence[Packing], nodes: int) -> None:
+        """Go on with other `packings`: nodes came, or left, and so many there are now."""
+        before = self.packing.slots
+        self._packings = packings
+        if self.packing.slots != before:
+            self._record({"event": "slots_changed", "nodes": nodes, "slots": self.packing.slots})
 
     @property
     def packing(self) -> Packing:
@@ -108,14 +122,12 @@ class Engine:
 
     @property
     def _at_work(self) -> int:
-        return self._testing + sum(run.state == "running" for run in self.state.runs.values())
+        return self._testing + sum(run.state == "running" for run in self.state.open.values())
 
     @property
     def search_is_over(self) -> bool:
-        """Whether no trial is left to start or to finish, or the time for it is up."""
-        if self._clock() >= self._deadline:
-            return True
-        return self._space_in_turn() is None and all(run.ended for run in self.state.of_kind("trial"))
+        """Whether no trial is left to start or to finish, or every budget for it is used up."""
+        return self._budget.time_is_up or (self._space_in_turn() is None and self._unfinished() is None)
 
     def stop(self, reason: str) -> None:
         """Hand out nothing more; `reason` is what `study_closed` will say."""
@@ -123,7 +135,7 @@ class Engine:
 
     def close(self) -> None:
         """Note what was cut off, so that it can be resumed, and end the log."""
-        running = [run for run in self.state.runs.values() if run.state == "running"]
+        running = [run for run in self.state.open.values() if run.state == "running"]
         events = [self._ended(run, "interrupted", None) for run in running]
         self._record(*events, {"event": "study_closed", "reason": self.outcome})
         self._log.close()
@@ -135,9 +147,13 @@ class Engine:
             return self.stopped
         if self.failed_spaces:
             return "failed"
-        trials = self.state.of_kind("trial")
-        if self._space_in_turn() is not None or any(not run.ended for run in trials):
-            return "time budget"
+        used_up = [self._used_up(space) for space in self._spaces]
+        binding = next((unit for unit in REASONS if unit in used_up), None)
+        short = any(map(self._budget.has_trials, self._spaces)) or self.state.open_of("trial")
+        if short and binding is not None:
+            return REASONS[binding]
+        if short:
+            return "interrupted"
         winners_now = {trial for chosen in self.state.chosen.values() for trial in chosen}
         finals = [run for run in self.state.of_kind("final") if run.trial in winners_now]
         return "finished" if any(run.tested is not None for run in finals) else "failed"
@@ -145,18 +161,25 @@ class Engine:
     @property
     def failed_spaces(self) -> list[str]:
         """Spaces all of whose trials failed: they were not compared."""
-        runs = {space: self.state.of_kind("trial", space) for space in self._spaces}
-        return [space for space, trials in runs.items() if trials and all(run.state == "failed" for run in trials)]
+        tallies = self.state.tallies["trial"]
+        return [space for space, trials in tallies.items() if 0 < len(trials.runs) == trials.states["failed"]]
 
     def _space_in_turn(self) -> str | None:
-        """The space with the fewest trials, in the order given, while it has fewer than its share."""
-        counts = {name: len(self.state.of_kind("trial", name)) for name in self._spaces}
-        name = min(counts, key=lambda space: counts[space])
-        return name if counts[name] < self.state.trials else None
+        """The space that has spent least of its budget, of those that have some left and fewer trials than planned."""
+        slots = self.packing.slots
+        left = [space for space in self._spaces if self._budget.has_trials(space) and not self._used_up(space)]
+        return min(left, key=lambda space: self._budget.urgency(space, slots), default=None)
+
+    def _used_up(self, space: str) -> Unit | None:
+        return self._budget.used_up(space, self.packing.slots)
+
+    def _unfinished(self) -> Run | None:
+        """The oldest trial that has not ended and whose space has some budget left."""
+        return next((run for run in self.state.open_of("trial") if not self._used_up(run.space)), None)
 
     def _next_trial(self) -> Next:
-        for run in self.state.of_kind("trial"):
-            if run.state in ("waiting", "interrupted"):
+        for run in self.state.open_of("trial"):
+            if run.state in ("waiting", "interrupted") and not self._used_up(run.space):
                 return self._job(run)
         space = self._space_in_turn()
         return "wait" if space is None else self._new_trial(space)
@@ -175,15 +198,25 @@ class Engine:
         for run in self._planned_finals():
             if run.state in ("waiting", "interrupted"):
                 return self._job(run)
-        finals = self.state.of_kind("final")
-        if self._testing or any(run.state == "running" for run in finals):
+        if self._testing or any(run.state == "running" for run in self.state.open_of("final")):
             return "wait"
-        untested = tuple(run.key for run in finals if run.state == "finished" and run.tested is None)
+        finals = self.state.of_kind("final")
+        waiting = [run for run in finals if run.state == "finished" and run.tested is None]
+        untested = tuple(run.key for run in waiting)
         self._testing = bool(untested)
-        return OpenTest(untested, self.plan.folder.absolute() / "final", self.plan.fp32) if untested else "done"
+        if not untested:
+            return "done"
+        tested = tuple(run.key for run in finals if run.tested is not None)
+        folder = self.plan.folder.absolute() / "final"
+        networks = tuple(self._spaces[run.space].network for run in waiting)
+        return OpenTest(untested, networks, folder, self.plan.fp32, self._storage("final"), tested)
 
     def _choose(self, space: str) -> None:
-        """Note the winners of a space, unless the log has the same ones."""
+        """Note the winners of a space, unless the log has the same ones. Asked again, it looks only at what is new."""
+        trials = self.state.tallies["trial"][space]
+        weighed, self._weighed[space] = self._weighed.get(space), (trials.epochs, trials.ended)
+        if weighed == self._weighed[space]:
+            return
         best = winners(self.state.of_kind("trial", space), self.plan.final_configs)
         if self.state.chosen.get(space, ()) == tuple(run.key for run in best):
             return
@@ -201,7 +234,8 @@ class Engine:
         ]
 
     def _job(self, run: Run) -> Job:
-        run.state = "running"
+        self.state.move(run, "running")
+        self._budget.hear(run)
         run.attempts += 1
         self._together[run.key] = self.packing.together
         space = self._spaces[run.space]
@@ -220,7 +254,12 @@ class Engine:
             folder=folder,
             logged_epochs=run.epochs,
             fp32=self.plan.fp32,
+            storage=self._storage(str(self.folder(run).relative_to(self.plan.folder))),
         )
+
+    def _storage(self, folder: str) -> Storage | None:
+        """Where the files of `folder` in the run folder are kept, if not there."""
+        return None if self.plan.storage is None else Storage(self.plan.storage) / self.plan.folder.name / folder
 
     def folder(self, run: Run) -> Path:
         """Where a run keeps its files."""
@@ -228,22 +267,48 @@ class Engine:
 
     # What workers say
 
+    def hung(self, keys: Collection[str]) -> list[str]:
+        """Return those of the jobs `keys`, all that have a worker, that hang: to be killed and then reported lost."""
+        return self._silence.too_long(keys, self.state.longest_epoch)
+
     def report(self, key: str, facts: Iterable[Event]) -> bool:
         """Take in what the worker of run `key` says; return whether it shall go on."""
         run = self.state.runs[key]
+        self._silence.heard(key)
         for fact in facts:
+            self._cut_off(run, "epochs")  # to the epoch, however many were reported at once
             if run.state == "running":
                 self._take_in(run, fact)
-        if run.state == "running" and run.kind == "trial" and self._clock() >= self._deadline:
-            self._record(self._ended(run, "interrupted", None))
+        self._cut_off(run, *REASONS)
+        self._budget.hear(run)
         return run.state == "running"
+
+    def _cut_off(self, run: Run, *units: Unit) -> None:
+        """Interrupt a trial whose space has used up its budget of one of these units."""
+        if run.kind == "trial" and run.state == "running" and self._used_up(run.space) in units:
+            self._record(self._ended(run, "interrupted", None))
 
     def lost(self, key: str, reason: str) -> None:
         """The worker of run `key` died: the run goes on elsewhere from its checkpoint, a few times at most."""
+        run, hung = self.state.runs[key], self._silence.why(key)
+        if run.state == "running":
+            state = "interrupted" if run.losses + 1 < (MAX_HANGS if hung else MAX_LOSSES) else "failed"
+            self._end(run, state, hung or f"{WORKER_LOST}: {reason}")
+
+    def never_started(self, key: str, reason: str) -> None:
+        """No worker came up for run `key`, which is not to blame: it waits, unless that keeps happening."""
         run = self.state.runs[key]
         if run.state == "running":
-            state = "interrupted" if run.losses + 1 < MAX_LOSSES else "failed"
-            self._end(run, state, f"{WORKER_LOST}: {reason}")
+            error = f"{NO_WORKER}: {reason}"
+            self._record(self._ended(run, "interrupted", error))
+            self._guard_against_repeats(error)
+
+    def _cannot_write(self, run: Run, reason: str) -> None:
+        """The worker of `run` found no room for its files: so will the others, until somebody makes some."""
+        error = f"cannot write to {self.folder(run)}: {reason}"
+        self._record(self._ended(run, "interrupted", error))
+        self._same_failures = [f"{error}. Make room or mend it, then resume: every epoch in the log is kept."]
+        self.stop("failed")
 
     def out_of_memory(self, key: str, reason: str) -> None:
         """Run `key` found no memory: beside others it goes on later with fewer of them, alone it has failed."""
@@ -285,15 +350,16 @@ class Engine:
     def lost_test(self, reason: str) -> None:
         """The worker that held the test split died: ask again, unless that keeps happening."""
         self._testing = False
-        self._guard_against_repeats(f"worker lost: {reason}")
+        self._guard_against_repeats(self._silence.why(TEST) or f"{WORKER_LOST}: {reason}")
 
     def _take_in(self, run: Run, fact: Event) -> None:
         if fact["event"] == "started":
-            if self._time_budget is not None and self._deadline == math.inf:
-                self._deadline = self._clock() + self._time_budget
+            self._budget.start()
             self._record(self._named(run, {**fact, "attempt": run.attempts}))
         elif fact["event"] == "ended" and fact["state"] == "out_of_memory":
             self.out_of_memory(run.key, fact["error"])
+        elif fact["event"] == "ended" and fact["state"] == "cannot_write":
+            self._cannot_write(run, fact["error"])
         elif fact["event"] == "ended":
             self._end(run, fact["state"], fact["error"])
         elif fact["epoch"] > run.epochs:  # an epoch repeated after a kill is in the log already
@@ -362,7 +428,8 @@ class Engine:
 
     def _forget_checkpoint(self, run: Run) -> None:
         if run.ended:
-            (self.folder(run) / "last.pt").unlink(missing_ok=True)
+            for name in ("last.pt", "previous.pt"):
+                (self.folder(run) / name).unlink(missing_ok=True)
 
     # Events
 

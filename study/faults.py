@@ -1,9 +1,13 @@
-"""What errors say: whether memory ran out, and how the log begins what the engine has judged."""
+"""What errors say: whether memory ran out, a disk is full, no worker starts; how the log begins what was judged."""
 
+import errno
+from pathlib import Path
 from typing import Final
 
 # How the `error` of an `ended` begins where the engine has judged it; an exception begins with its type.
 WORKER_LOST: Final = "worker lost"
+HUNG: Final = "hung"
+NO_WORKER: Final = "no worker starts"
 OUT_OF_MEMORY: Final = "out of memory"
 
 SHORTAGES: Final = (
@@ -16,6 +20,9 @@ SHORTAGES: Final = (
 )
 
 
+UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 def ran_out(error: BaseException) -> bool:
     """Whether `error` says that there was not enough memory, on a GPU or on the machine."""
     if isinstance(error, MemoryError):
@@ -23,6 +30,32 @@ def ran_out(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in SHORTAGES)
 
 
+def cannot_write(error: BaseException) -> bool:
+    """Whether `error` says that a file could not be written, for want of room or of leave: no fault of a trial."""
+    return isinstance(error, OSError) and error.errno in UNWRITABLE
+
+
 def worker_ran_out(error: str) -> bool:
     """Whether Ray says of a dead worker that its memory monitor ended it."""
     return "OutOfMemoryError" in error or "running low on memory" in error
+
+
+def worker_never_started(error: str) -> bool:
+    """Whether Ray says of a dead worker that it failed before it had a job, which no trial is to blame for."""
+    return "raised in its creation task" in error
+
+
+def in_one_line(error: str) -> str:
+    """Return what Ray says of a dead worker in one line: the exception's own, or why the process ended."""
+    lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
+    said = next((line for line in lines if line.startswith("The actor is dead because")), lines[-1] if lines else "")
+    return (said or "Ray gives no reason")[:500]
+
+
+def kernel_kills() -> int:
+    """Return how many processes of this machine the kernel has killed for want of memory since it was started."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:  # no Linux
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from study.storage import Storage
+
+TEST: Final = "test-split"  # key of the job that opens the test split
 
 
 @dataclass(frozen=True)
 class Job:
     """What a slot is asked to train. `kind` is `trial` or `final`; `logged_epochs` are already in the log.
 
-    `fp32`: compute in float32 even where the hardware has something faster.
+    `fp32`: compute in float32 even where the hardware has something faster. `storage`: where the files of this job
+    are kept if not in `folder`.
     """
 
     kind: str
@@ -24,20 +29,27 @@ class Job:
     folder: Path
     logged_epochs: int
     fp32: bool
+    storage: Storage | None = None
 
 
 @dataclass(frozen=True)
 class OpenTest:
-    """Open the test split for these final runs, once. `folder` holds a folder for each of them."""
+    """Open the test split for these final runs, once. `folder`, or `storage`, holds a folder for each of them.
+
+    `networks` are theirs, by name, in their order; `tested` the final runs for which it was opened before.
+    """
 
     finals: tuple[str, ...]
+    networks: tuple[str, ...]
     folder: Path
     fp32: bool
+    storage: Storage | None = None
+    tested: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Name under which it is shown while it runs."""
-        return "test-split"
+        return TEST
 
 
 @dataclass(frozen=True)
@@ -54,3 +66,13 @@ class Probe:
     trial_bytes: int
     images_per_second: float
     busy: float | None
+
+
+@dataclass(frozen=True)
+class EpochProbe:
+    """What a space's reference setting takes in one slot: an epoch in seconds, its files on the disk in bytes."""
+
+    space: str
+    seconds: float
+    checkpoint_bytes: int
+    model_bytes: int

@@ -3,30 +3,36 @@
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
-from analysis.events import read_events
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, split
-from study import packing
+from study import packing, reach, warm
 from study import plan as planning
 from study.job import Probe
 from study.log import Log
+from study.mirrors import Reflection
+from study.mirrors import kinds as mirrors
 from study.plan import Plan, PlanError
+from study.shipping import Code, pack
 from study.space import Space
 from study.spaces import SPACES, find
+from study.storage import Storage
 
 if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag need not cost
     from study.engine import Engine
+    from study.forecast import Forecast
     from study.tune import Stored
 
 
@@ -34,7 +40,8 @@ if TYPE_CHECKING:  # Ray and torch take seconds to import, which a mistyped flag
 class Study:
     """A checked plan with its spaces and data. `content` is study.json of a study that exists, None of a new one.
 
-    `packed_anew`: this resume was asked for other slots, so an earlier lack of memory no longer limits them.
+    `packed_anew`: this resume was asked for other slots, so an earlier lack of memory no longer limits them. `log` is
+    open from before Ray starts where there is one.
     """
 
     plan: Plan
@@ -43,11 +50,14 @@ class Study:
     data: SearchData
     content: planning.Json | None = None
     packed_anew: bool = False
+    storage: Storage | None = None
+    code: Code = field(default_factory=Code)
+    log: Log | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the study lies and how it ended: `finished`, `interrupted`, `time budget` or `failed`."""
+    """Where the study lies and how it ended: `finished`, `interrupted`, `failed` or the budget that ended it."""
 
     folder: Path
     reason: str
@@ -57,35 +67,83 @@ def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> O
     """Run a new study. Raises `PlanError` before anything starts if the plan cannot work."""
     plan.check(SPACES, DATASETS)
     console = console or Console()
-    return _conduct(_prepare(plan, console), report, console)
+    study = _prepare(plan, console, None)
+    mirrors.check(plan, study.spaces, None, mirrors.KINDS)
+    return _conduct(study, report, console)
+
+
+def foresee(plan: Plan, *, console: Console | None = None) -> "Forecast":
+    """Print and return what a new study would take and could tell; nothing is trained to the end, no folder made."""
+    plan.check(SPACES, DATASETS)
+    console = console or Console()
+    study = _prepare(plan, console)
+    _start_ray(study, console)
+    from study import tune
+
+    try:
+        nodes, stored = tune.nodes(), _store(study)
+        _place(study, stored[0], nodes, console)
+        slots = packing.packings(study.plan, nodes)[0]
+        console.print("Measuring an epoch of each space ...", highlight=False)
+        jobs = packing.reference_jobs(study.plan, study.spaces)
+        probes = tune.time_epochs(jobs, stored[0], len(study.dataset.classes), slots, study.code)
+    except RuntimeError as error:
+        raise PlanError(f"The reference settings could not be measured: {error}.") from error
+    finally:
+        tune.stop()
+    from study.forecast import forecast, rows
+    from study.progress import show_rows
+
+    images = len(study.dataset.test)
+    found = forecast(study.plan, probes, slots, images, len(study.dataset.classes))
+    show_rows(rows(study.plan, found, images), console)
+    return found
 
 
 def resume(folder: Path, *, report: bool = True, console: Console | None = None, **changes: Any) -> Outcome:
     """Go on with the study in `folder`. `changes` are fields of `Plan` that do not alter what is compared.
 
-    They are trials (per space, not fewer than before), data_dir (moved images), time_budget, cpus_per_trial,
-    gpus_per_trial, address, command.
+    They are trials (per space, not fewer than before), epoch_budget and gpu_budget (kept if not given), time_budget
+    (of this session), data_dir (moved images), cpus_per_trial, gpus_per_trial, resources, address, storage,
+    optuna_storage, tensorboard, mlflow, command.
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
     if folder.name in ("", ".."):  # "." has no name of its own
         folder = folder.resolve()
     content = planning.read_study(folder)
-    Log(folder / "events.jsonl").close()  # is another driver at it? Better known before Ray starts
-    events, _ = read_events(folder / "events.jsonl")
-    so_far = [event["trials"] for event in events if event["event"] == "study_opened"] or [content["trials"]]
-    plan = Plan.from_json(folder, content, **{"trials": so_far[-1], **changes})
+    console = console or Console()
+    log = Log(folder / "events.jsonl")  # is another driver at it? Better known before Ray starts
+    if log.damaged is not None:
+        console.print(f"{log.path.name} was damaged and has been mended from its copy; as it was: {log.damaged}")
+    try:
+        return _conduct(_prepare_again(folder, content, log, changes, console), report, console)
+    finally:
+        log.close()
+
+
+def _prepare_again(
+    folder: Path, content: planning.Json, log: Log, changes: Mapping[str, Any], console: Console
+) -> Study:
+    so_far = [event["trials"] for event in log.replayed if event["event"] == "study_opened"] or [content["trials"]]
+    budgets = {"trials": so_far[-1]}
+    for event in log.replayed:
+        if event["event"] == "budget_set":
+            budgets |= {"epoch_budget": event["epochs"], "gpu_budget": event["gpu_seconds"]}
+    plan = Plan.from_json(folder, content, **{**budgets, **changes})
     plan.check_spaces(SPACES)
+    plan.check_own_files()
     plan.check_numbers()
     planning.at_least("--trials", plan.trials, so_far[-1], "for this study: it has had as many")
-    console = console or Console()
-    study = _prepare(plan, console)
+    study = _prepare(plan, console, content)
     planning.check_unchanged(content, study.spaces, study.dataset, study.data)
-    study.content = content
+    # One that was asked for in an earlier session may fail, as it may while a study runs.
+    mirrors.check(plan, study.spaces, content["created"], [field for field in mirrors.KINDS if field in changes])
+    study.log = log
     study.packed_anew = not changes.keys().isdisjoint({"cpus_per_trial", "gpus_per_trial"})
-    return _conduct(study, report, console)
+    return study
 
 
-def _prepare(plan: Plan, console: Console) -> Study:
+def _prepare(plan: Plan, console: Console, content: planning.Json | None = None) -> Study:
     from study.progress import Loading
 
     try:
@@ -100,7 +158,10 @@ def _prepare(plan: Plan, console: Console) -> Study:
     planning.check_images(spaces, dataset)
     _check_own_networks(spaces, dataset)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
-    return Study(plan, by_name, dataset, data)
+    if plan.warm_start:
+        plan = replace(plan, warm=warm.gather(plan, by_name))
+    storage = reach.check_storage(plan, new=content is None)
+    return Study(plan, by_name, dataset, data, content, storage=storage)
 
 
 def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:
@@ -116,28 +177,27 @@ def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:
-    if study.plan.address is None:  # read when Ray is imported: listen on loopback only
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from study import tune
-    from study.progress import show_end, show_plan
-
     with Interruption(console) as interruption:
-        console.print("Starting Ray ...", highlight=False)
-        try:
-            dashboard = tune.start(study.plan.address)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise PlanError(_no_ray(study.plan.address, error)) from error
+        dashboard = _start_ray(study, console)
         interruption.install()
+        from study import tune
+        from study.progress import show_end, show_plan
+
         try:
             nodes = tune.nodes()
+            if study.plan.address is not None:
+                reach.check_nodes(study.plan, study.storage, tune.ask_nodes)
             stored = _store(study)
             probes, why = _place(study, stored[0], nodes, console)
-            engine = _open(study, nodes, probes)
+            engine, reflections = _open(study, nodes, probes, console)
             interruption.engine = engine
             show_plan(engine, study.dataset, study.data, dashboard, why, console)
-            _run(engine, stored, len(study.dataset.classes), console)
+            _run(study, engine, stored, console)
         finally:
             tune.stop()
+    for reflection in reflections:
+        reflection.close()
+    _fetch_finals(study, engine, console)
     outcome = Outcome(study.plan.folder, engine.outcome)
     in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
     written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
@@ -145,11 +205,29 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
     return outcome
 
 
+def _start_ray(study: Study, console: Console) -> str | None:
+    """Start Ray, or join a cluster and send the code there; return the address of the dashboard."""
+    address, packages = study.plan.address, list[str]()
+    if address is None:  # read when Ray is imported: listen on loopback only
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from study import tune
+
+    console.print("Starting Ray ...", highlight=False)
+    with tempfile.TemporaryDirectory(prefix="archstudy-") as scratch:
+        if address is not None:
+            files = [space.file for space in study.spaces.values() if space.file is not None]
+            packages, study.code = pack(files, Path(scratch))
+        try:
+            return tune.start(address, packages)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise PlanError(_no_ray(address, error)) from error
+
+
 def _no_ray(address: str | None, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if address is None:
         return f"Ray could not start on this machine: {reason}. Is memory or disk short, or another Ray in the way?"
-    return f"--address is {address}, but no Ray answers there: {reason}. Start it, or leave --address out."
+    return f"--address is {address}, but the study cannot join a Ray there: {reason}. Start it, or leave --address out."
 
 
 def _place(
@@ -165,7 +243,7 @@ def _place(
     console.print("Measuring a trial of each space on a GPU ...", highlight=False)
     jobs = packing.reference_jobs(plan, study.spaces)
     try:
-        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial)
+        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial, study.code)
     except RuntimeError as error:
         raise PlanError(
             f"--gpus-per-trial is auto, but the reference settings could not be measured on a GPU: {error}. Give a "
@@ -175,8 +253,10 @@ def _place(
     return probes, why
 
 
-def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe]) -> "Engine":
-    """Make the run folder, unless it is there, and open its log."""
+def _open(
+    study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe], console: Console
+) -> "tuple[Engine, list[Reflection]]":
+    """Make the run folder, unless it is there, and open its log and its mirrors."""
     from study.engine import Engine
 
     plan = study.plan
@@ -186,11 +266,34 @@ def _open(study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[P
         planning.write_study(plan, planning.describe(plan, study.spaces, study.dataset, study.data, hardware))
     else:  # the random arm and the rest of the design stay as they were planned
         plan = replace(plan, trials=study.content["trials"])
-    log = Log(plan.folder / "events.jsonl")
+    log = study.log or Log(plan.folder / "events.jsonl")
     engine = Engine(plan, study.spaces, log, time_budget=plan.time_budget)
+    created = planning.read_study(plan.folder)["created"]
+    makes = mirrors.makes(plan, study.spaces, study.storage, created)
+    say = partial(console.print, markup=False, soft_wrap=True)
+    reflections = [Reflection(name, make, log.replayed, say) for name, make in makes.items()]
+    engine.watchers += reflections
     slots = packing.packings(plan, nodes)
     engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)
-    return engine
+    return engine, reflections
+
+
+def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:
+    """Bring what the report reads, and the weights, from the storage to the run folder."""
+    if study.storage is None:
+        return
+    finals = [run.key for run in engine.state.of_kind("final") if run.tested is not None]
+    names = [f"final/{key}/{name}" for key in finals for name in ("model.json", "model.safetensors", "predictions.npz")]
+    try:
+        for name in names:
+            if not (study.plan.folder / name).exists():
+                study.storage.get(name, study.plan.folder / name)
+        if finals:
+            study.storage.get("final/test_images.npz", study.plan.folder / "final" / "test_images.npz")
+    except OSError as error:
+        console.print(
+            f"Final runs could not be fetched from {study.storage.uri}: {error}", markup=False, soft_wrap=True
+        )
 
 
 def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
@@ -211,13 +314,13 @@ def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
     return data, test
 
 
-def _run(engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Images]]", classes: int, console: Console) -> None:
+def _run(study: Study, engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Images]]", console: Console) -> None:
     from study import tune
     from study.progress import Progress
 
     try:
         with Progress(engine, console):
-            tune.execute(engine, *stored, classes)
+            tune.execute(engine, *stored, len(study.dataset.classes), study.code)
     except BaseException:
         engine.stop("failed")
         with suppress(OSError):  # a full disk has been said already

@@ -133,7 +133,7 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-class _FewSteps:
+class FewSteps:
     """Batches whose epochs end after `PROBE_STEPS` steps."""
 
     def __init__(self, batches: Batches) -> None:
@@ -146,9 +146,11 @@ class _FewSteps:
         return len(self._batches)
 
     def steps(self, batch_size: int) -> int:
+        """Training steps of an epoch."""
         return min(PROBE_STEPS, self._batches.steps(batch_size))
 
     def shuffled(self, *arguments: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of an epoch, as those of `Batches`."""
         yield from islice(self._batches.shuffled(*arguments), PROBE_STEPS)
 
 
@@ -156,7 +158,7 @@ def measure(job: Job, data: TrialData, device: torch.device) -> Probe:
     """Train `job` for three short epochs on an otherwise idle GPU and return what it took."""
     release(device)
     torch.cuda.reset_peak_memory_stats(device)
-    trial = Trial(job, replace(data, train=_FewSteps(data.train)), device)  # type: ignore[arg-type]
+    trial = Trial(job, replace(data, train=FewSteps(data.train)), device)  # type: ignore[arg-type]
     trial.train_epoch()
     row = trial.train_epoch()
     busy = busy_seconds(trial) / row["seconds"]

@@ -5,7 +5,7 @@ Arithmetic alone, without torch or Ray. What a trial takes is measured in a slot
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from study.job import Job, Probe
@@ -20,12 +20,16 @@ GIB: Final = 2**30
 
 @dataclass(frozen=True)
 class Packing:
-    """`together` trials share a GPU or, without GPUs, a machine; `slots` run in all, each with `cpus` and `gpus`."""
+    """`together` trials share a GPU or, without GPUs, a machine; `slots` run in all, each with `cpus` and `gpus`.
+
+    `resources` are a cluster's own, by name.
+    """
 
     together: int
     slots: int
     cpus: float
     gpus: float
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def sharing(self) -> str:
@@ -37,18 +41,19 @@ class Packing:
 def packings(plan: Plan, nodes: Nodes) -> tuple[Packing, ...]:
     """Return the packing of a placed `plan`, then the ones that follow when memory is short: half as many each time.
 
-    Slots become larger so that Ray keeps to it on every GPU and node, whichever of them is free first.
+    Slots become larger so that Ray keeps to it on every GPU and node, whichever of them is free first. Where no node
+    has room, as when all have left a cluster, there are none.
     """
-    gpus, cores = plan.gpus_per_trial, max(node.get("CPU", 0) for node in nodes)
+    gpus, cores, own = plan.gpus_per_trial, max((node.get("CPU", 0) for node in nodes), default=0), plan.resources
     assert isinstance(gpus, int | float), "place() comes first"
-    most = max(slots_of(node, plan.cpus_per_trial, gpus) for node in nodes)
-    if gpus:
+    on_each = [slots_of(node, plan.cpus_per_trial, gpus, own) for node in nodes]
+    most = max(on_each, default=0)
+    if gpus and most:
         most = min(most, int(1 / gpus + 1e-9)) if gpus < 1 else 1
-    slots = sum(slots_of(node, plan.cpus_per_trial, gpus) for node in nodes)
-    found = [Packing(most, slots, plan.cpus_per_trial, gpus)]
+    found = [Packing(most, sum(on_each), plan.cpus_per_trial, gpus, own)]
     while (together := found[-1].together // 2) >= 1:
-        size = (plan.cpus_per_trial, part(1, together)) if gpus else (part(cores, together), 0.0)
-        found.append(Packing(together, sum(slots_of(node, *size) for node in nodes), *size))
+        cpus, share = (plan.cpus_per_trial, part(1, together)) if gpus else (part(cores, together), 0.0)
+        found.append(Packing(together, sum(slots_of(node, cpus, share, own) for node in nodes), cpus, share, own))
     return tuple(found)
 
 

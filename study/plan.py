@@ -2,13 +2,13 @@
 
 import difflib
 import json
-import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +16,13 @@ from typing import Any, Final, Literal, Self
 
 from data_utils.images import Dataset, Images
 from data_utils.splits import SearchData, Subset
-from study.asha import rungs
-from study.sampler import TPE, random_arm
+from study import secrets
+from study.policy import FIRST_POLICY, Policy
+from study.sampler import TPE
 from study.space import Space
 
 FORMAT: Final = 1
 KEYS: Final = {"spaces", "dataset", "data_dir", "trials", "max_epochs", "seed", "fp32", "resources", "final"}
-REDUCTION_FACTOR: Final = 3
 PACKAGES: Final = ("torch", "torchvision", "ray", "optuna", "pandas", "seaborn", "numpy", "scikit-learn")
 
 Json = dict[str, Any]
@@ -37,9 +37,15 @@ class Plan:
     """One study: what to compare, on what, for how long. Numbers of trials are per space, times in seconds.
 
     `image_size` (height, width) None: as the images are. `test_fraction` None: the test split of the source, or 20 %.
-    `fp32`: compute in float32 even where bf16 is faster.
+    `fp32`: compute in float32 even where bf16 is faster. `no_stopping`: every trial has its full length.
+    `epoch_limit`: a trial that finishes no epoch in this time hangs; None: by the longest epoch (`study/silence.py`).
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
+    `resources`: what else of a cluster's own a slot takes, by name. `storage`: URI of a folder for checkpoints and
+    models, where nodes do not share the run folder. `optuna_storage`, `mlflow`: URLs of mirrors (`study/mirrors/`).
+    `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
+    seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
+    `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
     """
 
     spaces: tuple[str, ...]
@@ -55,10 +61,22 @@ class Plan:
     cpus_per_trial: int = 1
     gpus_per_trial: float | Literal["auto"] | None = None
     time_budget: float | None = None
+    epoch_budget: int | None = None
+    gpu_budget: float | None = None
+    epoch_limit: float | None = None
     final_configs: int = 1
     final_seeds: int = 4
     fp32: bool = False
+    no_stopping: bool = False
+    policy: Policy = field(default=Policy())
+    warm_start: tuple[Path, ...] = ()
+    warm: Json = field(default_factory=dict)
     address: str | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
+    storage: str | None = None
+    optuna_storage: str | None = None
+    tensorboard: bool = False
+    mlflow: str | None = None
     command: tuple[str, ...] = field(default=())
 
     @property
@@ -68,20 +86,14 @@ class Plan:
         return self.runs / (self.name or "-".join((*(Path(space).stem for space in self.spaces), data or self.dataset)))
 
     @property
-    def reduction_factor(self) -> int:
-        """One of so many trials goes on at a rung."""
-        return REDUCTION_FACTOR
-
-    @property
     def rungs(self) -> tuple[int, ...]:
-        """Epochs at which ASHA decides."""
-        grace = math.ceil(self.max_epochs / self.reduction_factor**2)  # two rungs: a ninth and a third of the length
-        return rungs(self.max_epochs, self.reduction_factor, grace)
+        """Epochs at which ASHA decides; none where nothing is stopped."""
+        return () if self.no_stopping else self.policy.rungs(self.max_epochs)
 
     @property
     def random_trials(self) -> int:
         """Trials of the random arm, per space."""
-        return random_arm(self.trials)
+        return self.policy.random_trials(self.trials)
 
     def check(self, spaces: Collection[str], datasets: Collection[str]) -> None:
         """Raise `PlanError` for what can be known to be wrong before anything starts."""
@@ -101,6 +113,15 @@ class Plan:
                 check_name("space", space, spaces)
             if self.spaces.count(space) > 1:
                 raise PlanError(f"Space {space!r} is given twice; each can take part once. Leave one out.")
+
+    def check_own_files(self) -> None:
+        """Raise `PlanError` if study.json names a space file of its own folder, whose code came with the folder."""
+        for space in self.spaces:
+            if space.endswith(".py") and Path(space).resolve().is_relative_to(self.folder.resolve()):
+                raise PlanError(
+                    f"study.json names the space file {space}, which lies in the run folder: no study puts code there. "
+                    f"If you trust it, move it elsewhere, and change its path in study.json."
+                )
 
     def _check_dataset(self, datasets: Collection[str]) -> None:
         if self.dataset == "pairs":
@@ -131,8 +152,35 @@ class Plan:
                 f"--gpus-per-trial is {self.gpus_per_trial}, but must be 0, a share between 0 and 1, a whole number "
                 f"or auto."
             )
+        self._check_cluster()
         if self.time_budget is not None and not 0 < self.time_budget < float("inf"):
             raise PlanError(f"--time-budget is {self.time_budget:g} s, but must be above 0. Give 90s, 30m or 2h.")
+        if self.epoch_limit is not None and not 0 < self.epoch_limit < float("inf"):
+            raise PlanError(f"--epoch-limit is {self.epoch_limit:g} s, but must be above 0. Give 90s, 30m or 2h.")
+
+    def _check_cluster(self) -> None:
+        for name, amount in self.resources.items():
+            if name in ("CPU", "GPU"):
+                raise PlanError(f"--resources names {name}, which has a flag: --{name.lower()}s-per-trial.")
+            if not (0 < amount <= 1 or (amount > 1 and amount.is_integer())):
+                raise PlanError(f"--resources is {name}={amount:g}, but must be up to 1, or a whole number.")
+        if self.address is not None and self.address.startswith("ray://"):
+            raise PlanError(
+                f"--address is {self.address}, a Ray client, which cannot place trials. Start the study on a node of "
+                f"the cluster with --address auto, or send it there: ray job submit -- python -m study.run ..."
+            )
+        for flag in ("address", "storage", "optuna_storage", "mlflow"):
+            url = getattr(self, flag)
+            if url is not None and (shown := secrets.masked_url(url)) != url:
+                raise PlanError(
+                    f"--{flag.replace('_', '-')} is {shown}, but must hold no password or key: whoever lists processes "
+                    f"could read it. Give it by a variable or file that the service's own client reads "
+                    f"(docs/security.md)."
+                )
+        if self.epoch_budget is not None:
+            at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")
+        if self.gpu_budget is not None and not 0 < self.gpu_budget < float("inf"):
+            raise PlanError(f"--gpu-budget is {self.gpu_budget:g} s, but must be above 0. Give 90m, 8h or 0.5h.")
 
     def _check_folder(self) -> None:
         if self.name in (".", "..") or "/" in self.name:
@@ -176,6 +224,12 @@ class Plan:
             "final_configs": content["final"]["configs"],
             "final_seeds": content["final"]["seeds"],
             "fp32": content["fp32"],
+            "storage": content.get("storage"),
+            **content.get("mirrors", {}),
+            # Studies from before these were written have neither.
+            "no_stopping": content.get("no_stopping", False),
+            "policy": Policy(**content["policy"]) if "policy" in content else FIRST_POLICY,
+            "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})
 
@@ -233,24 +287,34 @@ def place(plan: Plan, nodes: Sequence[Mapping[str, float]]) -> Plan:
     gpus = plan.gpus_per_trial
     if not isinstance(gpus, int | float):  # "auto" where nothing was measured
         gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
-    if not any(slots_of(node, plan.cpus_per_trial, gpus) for node in nodes):
-        there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    if not any(slots_of(node, plan.cpus_per_trial, gpus, plan.resources) for node in nodes):
+        more = "".join(f" and {amount:g} {name}" for name, amount in plan.resources.items())
+        there = "; ".join(_amounts(node, plan.resources) for node in nodes)
+        flags = "--cpus-per-trial, --gpus-per-trial or --resources" if more else "--cpus-per-trial or --gpus-per-trial"
         raise PlanError(
-            f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs, but no node has them: there are {there}. "
-            f"Lower --cpus-per-trial or --gpus-per-trial."
+            f"A trial asks for {plan.cpus_per_trial} CPUs and {gpus:g} GPUs{more}, but no node has them: there are "
+            f"{there}. Lower {flags}."
         )
+    if plan.gpu_budget is not None and not gpus:
+        raise PlanError("--gpu-budget is given, but trials use no GPU. Give --time-budget or --epoch-budget instead.")
     return replace(plan, gpus_per_trial=gpus)
 
 
-def slots_of(node: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """Return how many slots with `cpus` and `gpus` a node has."""
+def _amounts(node: Mapping[str, float], names: Collection[str]) -> str:
+    more = "".join(f" and {node.get(name, 0):g} {name}" for name in names)
+    return f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs{more}"
+
+
+def slots_of(node: Mapping[str, float], cpus: float, gpus: float, resources: Mapping[str, float] | None = None) -> int:
+    """Return how many slots with `cpus`, `gpus` and `resources` of its own a node has."""
     by_cpu = int(node.get("CPU", 0) // cpus)
+    by_own = [int(node.get(name, 0) / amount + 1e-9) for name, amount in (resources or {}).items()]
     if gpus == 0:
-        return by_cpu
+        return min([by_cpu, *by_own])
     available = node.get("GPU", 0)
     # A share lies on one GPU: 0.4 fits twice on each, whatever their number.
     by_gpu = int(available) * int(1 / gpus + 1e-9) if gpus < 1 else int(available // gpus)
-    return min(by_cpu, by_gpu)
+    return min([by_cpu, by_gpu, *by_own])
 
 
 def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: SearchData, hardware: Json) -> Json:
@@ -284,13 +348,23 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "trials": plan.trials,
         "max_epochs": plan.max_epochs,
         "rungs": list(plan.rungs),
-        "reduction_factor": plan.reduction_factor,
-        "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": "pruned"},
+        "reduction_factor": plan.policy.reduction_factor,
+        "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": plan.policy.stopped},
+        "policy": asdict(plan.policy),
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
+        "budget": {"epochs": plan.epoch_budget, "gpu_seconds": plan.gpu_budget, "seconds": plan.time_budget},
+        "warm_start": plan.warm,
         "seed": plan.seed,
         "fp32": plan.fp32,
-        "resources": {"cpus_per_trial": plan.cpus_per_trial, "gpus_per_trial": plan.gpus_per_trial},
-        "command": list(plan.command),
+        "no_stopping": plan.no_stopping,
+        "resources": {
+            "cpus_per_trial": plan.cpus_per_trial,
+            "gpus_per_trial": plan.gpus_per_trial,
+            "resources": dict(plan.resources),
+        },
+        "storage": plan.storage,
+        "mirrors": {"optuna_storage": plan.optuna_storage, "tensorboard": plan.tensorboard, "mlflow": plan.mlflow},
+        "command": [secrets.masked(word) for word in plan.command],
         "git": _git(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "hardware": hardware,
@@ -302,14 +376,18 @@ def _splits(dataset: Dataset, data: SearchData) -> dict[str, Images | Subset]:
 
 
 def write_study(plan: Plan, content: Json) -> None:
-    """Make the run folder with its study.json, written whole or not at all."""
+    """Make the run folder with its study.json, both or neither: it gets its name when study.json is on the disk."""
+    temporary = plan.folder.with_name(f".{plan.folder.name}.{os.getpid()}")
     try:
-        plan.folder.mkdir(parents=True)
+        temporary.mkdir(parents=True)
+        with (temporary / "study.json").open("w") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(plan.folder)
     except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise PlanError(f"The run folder cannot be made: {error}. Choose another --name or --runs.") from error
-    temporary = plan.folder / "study.json.tmp"
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.rename(plan.folder / "study.json")
 
 
 def read_study(folder: Path) -> Json:

@@ -16,7 +16,10 @@ from analysis.events import Event
 from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
+from study.plan import Plan
+from study.secrets import masked
 from study.state import Run
+from study.warm import words
 
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
 LIVE_SECONDS: Final = 0.25  # between two redraws
@@ -74,19 +77,34 @@ class Progress:
     def _watch(self, event: Event) -> None:
         if event["event"] in ("ended", "final_ended") and event["error"] is not None:
             self._tell_failure(event)
+        elif event["event"] in ("started", "final_started"):
+            self._tell_repetition(event)
         elif event["event"] == "packing_changed" and event["together"] is not None:
             sharing = self._engine.packing.sharing
             self._console.print(f"From now on {sharing}; the trial goes on from its checkpoint.", soft_wrap=True)
+        elif event["event"] == "slots_changed":
+            nodes = f"{event['nodes']} {'node' if event['nodes'] == 1 else 'nodes'}"
+            waiting = "" if event["slots"] else ": waiting for one with room for a trial"
+            self._console.print(f"Now {_count(event['slots'], 'slot')} on {nodes}{waiting}.", soft_wrap=True)
         due = LIVE_SECONDS if self._live is not None else PLAIN_SECONDS
         if time.monotonic() - self._shown >= due:
             self._show()
 
     def _tell_failure(self, event: Event) -> None:
         """One line for a trial that did not end well; the traceback is in its log."""
-        run = self._engine.state.runs[event["final"] if "final" in event else event["trial"]]
+        run = self._run(event)
         log = self._engine.folder(run) / "trial.log"
         where = f" ({log})" if log.exists() else ""
         self._console.print(f"{run.key} {event['state']}: {event['error']}{where}", markup=False, soft_wrap=True)
+
+    def _tell_repetition(self, event: Event) -> None:
+        run = self._run(event)
+        if event["from_epoch"] < run.epochs:
+            again = f"{run.key} trains again from epoch {event['from_epoch'] + 1}, of {run.epochs} that were done"
+            self._console.print(f"{again}: its checkpoint was older or damaged.", markup=False, soft_wrap=True)
+
+    def _run(self, event: Event) -> Run:
+        return self._engine.state.runs[event["final"] if "final" in event else event["trial"]]
 
     def _show(self) -> None:
         self._shown = time.monotonic()
@@ -109,24 +127,22 @@ class Progress:
 
     def _counts(self, space: str) -> str:
         state = self._engine.state
-        trials, finals = state.of_kind("trial", space), state.of_kind("final", space)
-        counts = f"{_number(trials, 'ended')}/{state.trials} done, {_number(trials, 'running')} running"
-        counts += f", {_number(trials, 'stopped')} stopped early"
-        bad = sum(run.state in ("failed", "diverged") for run in trials)
+        trials, finals = state.tallies["trial"][space], state.tallies["final"][space]
+        counts = f"{trials.ended}/{state.trials} done, {trials.states['running']} running"
+        counts += f", {trials.states['stopped']} stopped early"
+        bad = trials.states["failed"] + trials.states["diverged"]
         if bad:
             counts += f", {bad} failed or diverged"
-        if finals:
+        if finals.runs:
             planned = self._engine.plan.final_configs * self._engine.plan.final_seeds
-            counts += f", {_number(finals, 'ended')}/{planned} final runs"
+            counts += f", {finals.ended}/{planned} final runs"
         return counts
 
     def _best(self, space: str) -> str:
         """The best score at full length, or, before there is one, the best of those that came furthest."""
-        trials = self._engine.state.of_kind("trial", space)
-        scored = [run for run in trials if run.score is not None and run.state not in ("diverged", "failed")]
-        if not scored:
+        best = self._engine.state.tallies["trial"][space].best
+        if best is None:
             return "none yet"
-        best = max(scored, key=lambda run: (run.epochs, run.score or 0.0))
         return f"{best.score:.4f} ({best.key}, epoch {best.epochs})"
 
     def _clock(self) -> str:
@@ -137,26 +153,20 @@ class Progress:
     def _seconds_left(self) -> float | None:
         """Slot seconds still to spend over the slots; what a trial takes is the mean of those that ended."""
         state, plan = self._engine.state, self._engine.plan
-        trials = state.of_kind("trial")
-        ended = [run for run in trials if run.ended]
-        epochs = sum(run.epochs for run in trials)
+        trials, finals = state.tallies["trial"].values(), state.tallies["final"].values()
+        ended, epochs = sum(tally.ended for tally in trials), sum(tally.epochs for tally in trials)
         if not ended or not epochs:
             return None
-        search = (len(self._engine.spaces) * state.trials - len(ended)) * _seconds(ended) / len(ended)
-        per_epoch = _seconds(trials) / epochs
-        finals = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
-        done = sum(run.epochs for run in state.of_kind("final"))
+        per_trial = sum(tally.ended_seconds for tally in trials) / ended
+        per_epoch = sum(tally.seconds for tally in trials) / epochs
+        search = (len(self._engine.spaces) * state.trials - ended) * per_trial
+        if plan.epoch_budget is not None:
+            search = min(search, (len(self._engine.spaces) * plan.epoch_budget - epochs) * per_epoch)
+        planned = len(self._engine.spaces) * plan.final_configs * plan.final_seeds
+        done = sum(tally.epochs for tally in finals)
         slots = self._engine.packing.slots
-        waves = math.ceil(finals / slots) * slots  # the last wave may leave slots empty
+        waves = math.ceil(planned / slots) * slots  # the last wave may leave slots empty
         return max(0.0, (search + (waves * plan.max_epochs - done) * per_epoch) / slots)
-
-
-def _number(runs: list[Run], state: str) -> int:
-    return sum(run.ended if state == "ended" else run.state == state for run in runs)
-
-
-def _seconds(runs: list[Run]) -> float:
-    return sum(run.seconds for run in runs)
 
 
 def duration(seconds: float) -> str:
@@ -184,8 +194,9 @@ def show_plan(
         **_left_out(dataset, plan.folder),
         "Search": f"{_count(trials, 'trial')} of each space: the reference setting, {plan.random_trials} random, "
         f"the rest by TPE",
-        "Stopping": f"{plan.max_epochs} epochs at full length; at epoch {' and '.join(map(str, plan.rungs))} the best "
-        f"third goes on",
+        **({"Warm start": f"{words(plan.warm)}; they follow the reference setting"} if plan.warm else {}),
+        **_budgets(plan),
+        "Stopping": _stopping(plan),
         "Final": f"{plan.final_configs} winner of each space retrained with {_count(plan.final_seeds, 'fresh seed')}, "
         f"then the test split, once",
         "At most": f"{runs * plan.max_epochs:,} epochs",
@@ -193,7 +204,26 @@ def show_plan(
         "Folder": str(plan.folder),
         "Dashboard": f"{dashboard} (it asks for a token: ray get-auth-token)" if dashboard else "could not start",
     }
-    _show_rows(rows, console)
+    show_rows(rows, console)
+
+
+def _budgets(plan: Plan) -> dict[str, str]:
+    """Say what may end the search of a space besides its trials."""
+    limits = []
+    if plan.epoch_budget is not None:
+        limits.append(f"{plan.epoch_budget:,} epochs of each space")
+    if plan.gpu_budget is not None:
+        limits.append(f"{duration(plan.gpu_budget)} of a GPU for each space")
+    if plan.time_budget is not None:
+        limits.append(f"{duration(plan.time_budget)} in all, an equal part for each space")
+    return {"Budget": f"{' and '.join(limits)}; what it cuts off can be resumed"} if limits else {}
+
+
+def _stopping(plan: Plan) -> str:
+    full = f"{plan.max_epochs} epochs at full length"
+    if not plan.rungs:
+        return full
+    return f"{full}; at epoch {' and '.join(map(str, plan.rungs))} the best of {plan.policy.reduction_factor} goes on"
 
 
 def _count(number: int, noun: str) -> str:
@@ -220,6 +250,7 @@ def _slots(engine: Engine, why: str) -> str:
     """How many slots, of what, and why."""
     packing = engine.packing
     gpus = f" and {packing.gpus:g} GPU" if packing.gpus else ""
+    gpus += "".join(f" and {amount:g} {name}" for name, amount in packing.resources.items())
     if engine.state.together is not None:
         why = "fewer since memory ran out; --cpus-per-trial and --gpus-per-trial choose anew"
     reason = f"; {packing.sharing}: {why}" if why else ""
@@ -230,14 +261,14 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     """Print what came out, what it cost, and what to do next."""
     from analysis import audit, read
     from analysis.stats import spending
-    from analysis.summary import headline, overview, warnings
+    from analysis.summary import budget, headline, overview, warnings
     from analysis.verdicts import judge
 
     tables, plan = read(engine.plan.folder), engine.plan
     if engine.outcome == "failed":
         none = f"every trial of {', '.join(engine.failed_spaces)} failed; trial.log in their folders says why"
         why = engine.repeated_failure or (none if engine.failed_spaces else "no final run reached the test split")
-        console.print(f"The study failed: {why}", markup=False, soft_wrap=True)
+        console.print(f"The study failed: {masked(why)}", markup=False, soft_wrap=True)
     judged = judge(tables)
     _show_columns([{name: text for name, (text, _) in row.items()} for row in overview(tables, judged)], console)
     rows = {"Verdict": headline(tables, judged)}
@@ -247,6 +278,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     rows["Audit"] = f"{audit.outcome(audit.audit(tables))}: python -m analysis.audit {folder}"
     spent = spending(tables)
     epochs, final_epochs, saved = (int(spent[name].sum()) for name in ("epochs", "final_epochs", "epochs_saved"))
+    rows["Budget"] = budget(tables)
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
     rows["Report"] = str(report) if report else f"python -m analysis.report {folder}"
     if plan.dataset in ("digits", "mnist", "fashion_mnist"):
@@ -254,7 +286,7 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
         rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
     rows["Resume"] = f"python -m study.run --resume {folder}{more}"
-    _show_rows(rows, console)
+    show_rows(rows, console)
 
 
 def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
@@ -268,7 +300,8 @@ def _show_columns(rows: list[dict[str, str]], console: Console) -> None:
         console.print("  ".join(cells).replace("\u00a0", " "), markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_rows(rows: dict[str, str], console: Console) -> None:
+def show_rows(rows: dict[str, str], console: Console) -> None:
+    """Print a line for each row after its heading."""
     width = max(len(name) for name in rows)
     for name, text in rows.items():
         plain = text.replace("\u00a0", " ")  # the report's sentences keep numbers and units together

@@ -10,14 +10,19 @@ from typing import Any, Final, NoReturn
 from analysis.events import BrokenLogError
 from data_utils.datasets import DATASETS
 from data_utils.request import TEST_FRACTION
-from study.launch import Outcome, resume, run
+from study.budget import REASONS
+from study.launch import Outcome, foresee, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
+from study.silence import EPOCHS
 from study.spaces import SPACES
 
 DEFAULT: Final = Plan(spaces=())
-AT_RESUME: Final = ("data_dir", "trials", "time_budget", "cpus_per_trial", "gpus_per_trial", "address")
-EXIT_CODES: Final = {"finished": 0, "time budget": 0, "failed": 1, "interrupted": 130}
+BUDGETS: Final = ("trials", "epoch_budget", "gpu_budget", "time_budget")
+MIRRORS: Final = ("optuna_storage", "tensorboard", "mlflow")
+PLACES: Final = ("cpus_per_trial", "gpus_per_trial", "resources", "address", "storage")
+AT_RESUME: Final = ("data_dir", *BUDGETS, "epoch_limit", *PLACES, *MIRRORS)
+EXIT_CODES: Final = {"finished": 0, **dict.fromkeys(REASONS.values(), 0), "failed": 1, "interrupted": 130}
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -39,18 +44,39 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--max-epochs", int, "N", f"epochs of a trial at full length (default {DEFAULT.max_epochs})"
     yield "--name", str, "NAME", "name of the run folder (default: the spaces and the data set)"
     yield "--runs", Path, "DIR", f"folder of run folders (default {DEFAULT.runs})"
-    yield "--resume", Path, "RUN_DIR", "go on with this study; --trials may be larger than before"
+    again = "go on with this study; --trials may be larger than before. Files of spaces that it names are run"
+    yield "--resume", Path, "RUN_DIR", again
     yield "--seed", int, "N", f"seed of the study: splits, suggestions, weights (default {DEFAULT.seed})"
     yield "--cpus-per-trial", int, "N", f"CPU cores of a slot (default {DEFAULT.cpus_per_trial})"
     gpus = (
         "GPUs of a slot; 0.25: four share one; auto: measure a trial and choose (default: 1 if there are any, else 0)"
     )
     yield "--gpus-per-trial", _gpus, "X", gpus
-    budget = "time for the search from its first trial on, such as 90s, 30m or 2h; final runs follow (default: none)"
+    epochs = "epochs that the search of each space may train; what ends first of all budgets, ends it (default: none)"
+    yield "--epoch-budget", int, "N", epochs
+    hours = "time of a GPU that the search of each space may take; 8h are 8 GPU-hours (default: none)"
+    yield "--gpu-budget", _seconds, "TIME", hours
+    budget = "time for the search, such as 90s, 30m or 2h, in equal parts for all spaces (default: none)"
     yield "--time-budget", _seconds, "TIME", budget
+    hangs = f"a trial without an epoch in this time hangs and is ended (default: {EPOCHS} times the longest epoch)"
+    yield "--epoch-limit", _seconds, "TIME", hangs
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"
     yield "--address", str, "ADDRESS", "Ray cluster to join, such as auto or HOST:6379 (default: Ray on this machine)"
+    where = "where checkpoints are kept if nodes share no folder, such as s3://BUCKET/FOLDER (default: the run folder)"
+    yield "--storage", str, "URI", where
+    yield (
+        "--optuna-storage",
+        str,
+        "URL",
+        "mirror the search for optuna-dashboard, such as sqlite:///FILE (default: none)",
+    )
+    yield (
+        "--mlflow",
+        str,
+        "URL",
+        "mirror the study into MLflow, such as http://HOST:5000 or sqlite:///FILE (default: none)",
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,12 +86,22 @@ def parser() -> argparse.ArgumentParser:
         description="Compare CNN architectures: tune each with the same budget, retrain the winners, report.",
         epilog="Example: python -m study.run --space resnet plain --trials 40 --max-epochs 27 --dataset cifar10",
     )
-    spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours (it is run)"
+    spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours: code, which is run"
     made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
     for flag, kind, metavar, text in _flags():
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
+    own = "what else of a cluster a slot takes, as nodes were started with it, such as big_disk=1 (default: nothing)"
+    made.add_argument("--resources", nargs="+", type=_resource, metavar="NAME=X", help=own)
+    files = "mirror the study into TensorBoard files, in the run folder's tensorboard/ (default: no)"
+    made.add_argument("--tensorboard", action="store_true", default=None, help=files)
     exact = "compute in fp32; by default bf16 where the hardware has it and images are 16x16 or more"
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
+    whole = "train every trial to its full length, to record whole learning curves; by default ASHA stops poor ones"
+    made.add_argument("--no-stopping", action="store_true", default=None, help=whole)
+    earlier = "earlier studies, the best of which is tried right after the reference setting (default: none)"
+    made.add_argument("--warm-start", nargs="+", type=Path, metavar="RUN_DIR", help=earlier)
+    before = "train nothing: say what it would take (epochs, time, disk), and how small a difference it could tell"
+    made.add_argument("--plan", action="store_true", default=None, help=before)
     later = "leave the report out; python -m analysis.report RUN_DIR writes it later"
     made.add_argument("--no-report", action="store_true", help=later)
     return made
@@ -76,6 +112,13 @@ def _gpus(text: str) -> float | str:
         return "auto" if text == "auto" else float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of GPUs, such as 0.25, nor auto") from error
+
+
+def _resource(text: str) -> tuple[str, float]:
+    match = re.fullmatch(r"([^=]+)=(\d*\.?\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no resource; give its name and amount, such as big_disk=1")
+    return match[1], float(match[2])
 
 
 def _seconds(text: str) -> float:
@@ -97,6 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = vars(parser().parse_args(arguments))
     try:
         outcome = _start(asked)
+        if outcome is None:
+            return 0
     except (PlanError, LockedError, BrokenLogError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -112,11 +157,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_CODES[outcome.reason]
 
 
-def _start(asked: dict[str, Any]) -> Outcome:
-    report, folder = not asked.pop("no_report"), asked.pop("resume")
+def _start(asked: dict[str, Any]) -> Outcome | None:
+    """Run or resume the study that is asked for, or say what it would take."""
+    report, folder, only_plan = not asked.pop("no_report"), asked.pop("resume"), asked.pop("plan")
     given = {name: value for name, value in asked.items() if value is not None}
     if "space" in given:
         given["spaces"] = tuple(given.pop("space"))
+    if "resources" in given:
+        given["resources"] = dict(given["resources"])
+    if "warm_start" in given:
+        given["warm_start"] = tuple(given["warm_start"])
+    if only_plan:
+        if folder is not None:
+            raise PlanError("--plan is for a new study, and --resume for one that exists. Leave one of them out.")
+        foresee(Plan(**{"spaces": (), **given}))
+        return None
     if folder is None:
         return run(Plan(**{"spaces": (), **given}, command=command_line()), report=report)
     fixed = [f"--{name}".replace("spaces", "space").replace("_", "-") for name in given if name not in AT_RESUME]

@@ -1,17 +1,27 @@
-"""What to try next in one space: the reference setting, then a random arm, then TPE.
+"""What to try next in one space: the reference setting, what earlier studies gave, then a random arm, then TPE.
 
 An in-memory Optuna study, fed by the events of the log. Each suggestion has a random generator of its own, seeded by
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
 
-What Optuna is told: a trial of full length is COMPLETE with its score; a trial that ASHA stopped is PRUNED with its
-scores at the rungs, so TPE ranks it below every complete one and among the pruned by how far it came; a diverged one,
-or one too large for the memory, is PRUNED and marked infeasible, so TPE learns to keep away; a failed one is FAIL and
-teaches nothing.
+What Optuna is told: a trial of full length is COMPLETE with its score; a diverged or failed one (an error, too large
+for the memory, hung) is PRUNED and marked infeasible, so TPE learns to keep away. What it is told when ASHA stops
+trials is a matter of the policy:
+
+- `pruned`: a stopped trial is PRUNED with its scores at the rungs, so TPE ranks it below every complete one and among
+  the pruned by how far it came.
+- `last`: it is COMPLETE with its last score, as if that were one of full length.
+- `rung-rank`: every trial is COMPLETE with the place that successive halving would give it, knowing all scores of the
+  moment when the trial ends: the rungs that it would have passed, and the share of scores at the next one that it
+  beats. So a trial that was let pass for want of others ranks below those that have beaten it since.
 """
 
 import hashlib
+import math
 import warnings
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, Final
 
 import numpy as np
@@ -22,8 +32,10 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState, create_trial
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from study.policy import Policy
 from study.space import Parameter, Space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -36,15 +48,9 @@ TPE: Final[dict[str, Any]] = {
     "group": True,  # conditional hyperparameters stay in the joint model
     "constant_liar": True,  # running trials repel: slots are asked in parallel
 }
-RANDOM_SHARE: Final = 0.5
-
-_TOLD: Final = {
-    "finished": TrialState.COMPLETE,
-    "stopped": TrialState.PRUNED,
-    "diverged": TrialState.PRUNED,
-    "too_large": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
+DEFAULT: Final = Policy()
+HISTORY: Final = 250  # ended trials that TPE looks at, of which
+BEST: Final = 25  # are the best of all; TPE calls a tenth of what it sees good, 25 at most, so these are the same
 
 
 def seed_of(*parts: Any) -> int:
@@ -53,63 +59,161 @@ def seed_of(*parts: Any) -> int:
     return int.from_bytes(digest[:4]) & 0x7FFFFFFF
 
 
-def random_arm(trials: int) -> int:
-    """Number of random trials among the first `trials` of a space, the reference not counted."""
-    return round((trials - 1) * RANDOM_SHARE)
+@dataclass
+class _Trial:
+    """What is known of a suggested trial: its place in the order, its configuration, its scores at rungs, its end."""
+
+    number: int
+    config: Mapping[str, Any]
+    scores: dict[int, float] = field(default_factory=dict)
+    state: TrialState = TrialState.RUNNING
+    value: float | None = None
+    infeasible: bool = False
+    frozen: FrozenTrial | None = None  # the same for Optuna, once it has ended and was asked for
+
+    @property
+    def rank(self) -> tuple[int, int, float, int]:
+        """What TPE orders ended trials by, the best first: complete, pruned by how far they came, infeasible."""
+        if self.infeasible:
+            return 2, 0, 0.0, self.number
+        if self.value is not None:
+            return 0, 0, -self.value, self.number
+        epoch, score = max(self.scores.items(), default=(-1, 0.0))
+        return 1, -epoch, -score, self.number
 
 
 class Sampler:
-    """Suggestions for one space. Scores are maximised."""
+    """Suggestions for one space; `warm` are configurations of earlier studies. Scores are maximised.
 
-    def __init__(self, space: Space, seed: int) -> None:
+    TPE looks at every trial that is running, at the `BEST` best of all that were told and at the last ones, `HISTORY`
+    in all: see `docs/decisions.md`. The rest is forgotten, so a suggestion costs the same after 10,000 trials.
+    """
+
+    def __init__(
+        self, space: Space, seed: int, warm: Sequence[Mapping[str, Any]] = (), policy: Policy = DEFAULT
+    ) -> None:
         self._space = space
         self._seed = seed
-        self._study = optuna.create_study(direction="maximize")
-        self._numbers: dict[str, int] = {}
+        self._policy = policy
+        self._warm = warm
+        self._rungs: dict[float, list[float]] = {}  # scores at each, at full length under infinity, the worst first
+        self._count = 0
+        self._running: dict[str, _Trial] = {}
+        self._best: list[_Trial] = []  # sorted, the best first
+        self._last: list[tuple[int, _Trial]] = []  # a heap, the oldest first
 
     def suggest(self, index: int, random_trials: int) -> tuple[str, dict[str, Any]]:
         """Return origin and configuration of trial `index`; nothing is recorded until `add`."""
         if index == 0:
             return "reference", dict(self._space.reference)
+        if index <= len(self._warm):
+            return "warm", dict(self._warm[index - 1])
         seed = seed_of(self._seed, self._space.name, index)
-        if index <= random_trials:
-            return "random", _draw(self._space, np.random.default_rng(seed))
+        if index <= len(self._warm) + random_trials:
+            return "random", draw(self._space, np.random.default_rng(seed))
         return "tpe", self._ask(seed)
 
     def _ask(self, seed: int) -> dict[str, Any]:
-        """Ask TPE on a copy: the study itself changes by events alone."""
+        """Ask TPE on a study made for it: what is known changes by events alone."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
             sampler = optuna.samplers.TPESampler(seed=seed, **TPE)
-        copy = optuna.create_study(direction="maximize", sampler=sampler)
-        copy.add_trials(self._study.get_trials(deepcopy=False))
-        trial = copy.ask()
-        config: dict[str, Any] = {}
-        for parameter in self._space.parameters:
-            if parameter.applies(config):
-                config[parameter.name] = _suggest(trial, parameter)
-        return config
+        study = optuna.create_study(direction="maximize", sampler=sampler, storage=_Known(self.history()))
+        return ask(study.ask(), self._space)
+
+    def history(self) -> list[FrozenTrial]:
+        """What TPE is told: the trials that it looks at, in the order in which they were suggested."""
+        seen = [*self._running.values(), *self._best, *(trial for _, trial in self._last)]
+        return [self._frozen(trial) for trial in sorted(seen, key=lambda trial: trial.number)]
 
     def add(self, trial: str, config: Mapping[str, Any]) -> None:
         """Take in a suggested trial as running."""
-        distributions = {p.name: p.distribution for p in self._space.parameters if p.name in config}
-        self._numbers[trial] = len(self._numbers)
-        self._study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(config), distributions=distributions))
+        self._running[trial] = _Trial(self._count, config)
+        self._count += 1
 
     def report(self, trial: str, epoch: int, score: float) -> None:
         """Take in a score at a rung."""
-        self._live(trial).report(score, epoch)
+        self._running[trial].scores[epoch] = score
+        insort(self._rungs.setdefault(epoch, []), score)
 
     def tell(self, trial: str, state: str, score: float | None) -> None:
         """Take in the end of a trial; `score` at full length, for a finished one alone."""
-        live = self._live(trial)
-        live.set_constraint("infeasible", 1.0 if state in ("diverged", "too_large") else -1.0)
-        value = score if state == "finished" else None
-        self._study.tell(self._numbers[trial], value, _TOLD[state])
+        ended = self._running.pop(trial)
+        ended.infeasible = state in ("diverged", "failed")
+        if state in ("finished", "stopped"):
+            ended.value = self._value(ended, score if state == "finished" else None)
+        else:  # what it reached cannot be relied on
+            for epoch, known in ended.scores.items():
+                self._rungs[epoch].pop(bisect_left(self._rungs[epoch], known))
+        ended.state = TrialState.PRUNED if ended.value is None else TrialState.COMPLETE
+        insort(self._best, ended, key=lambda trial: trial.rank)
+        if len(self._best) > BEST:
+            worst = self._best.pop()
+            heappush(self._last, (worst.number, worst))
+        if len(self._last) > HISTORY - BEST:
+            heappop(self._last)
 
-    def _live(self, trial: str) -> optuna.Trial:
-        frozen = self._study.get_trials(deepcopy=False)[self._numbers[trial]]
-        return optuna.Trial(self._study, frozen._trial_id)
+    def _value(self, trial: _Trial, score: float | None) -> float | None:
+        """Return what TPE is told `trial` has reached, whose score at full length is `score`; None: it was pruned."""
+        if score is not None:
+            insort(self._rungs.setdefault(math.inf, []), score)
+        if self._policy.stopped == "pruned":
+            return score
+        reached: dict[float, float] = dict(trial.scores.items())
+        if score is not None:
+            reached[math.inf] = score
+        if self._policy.stopped == "last" or not reached:
+            return reached[max(reached)] if reached else None
+        return self._standing(reached)
+
+    def _standing(self, reached: Mapping[float, float]) -> float:
+        """Return the number of rungs that these scores would pass now, and the share of the next that they beat."""
+        standing = 0.0
+        for passed, rung in enumerate(sorted(reached)):
+            known = self._rungs[rung]
+            better = len(known) - bisect_right(known, reached[rung])
+            standing = passed + 1 - (better + 0.5) / len(known)
+            if better >= max(1, len(known) // self._policy.reduction_factor):
+                break
+        return standing
+
+    def _frozen(self, trial: _Trial) -> FrozenTrial:
+        if trial.frozen is not None:
+            return trial.frozen
+        frozen = create_trial(
+            state=trial.state,
+            value=trial.value,
+            params=dict(trial.config),
+            distributions={p.name: p.distribution for p in self._space.parameters if p.name in trial.config},
+            intermediate_values=dict(trial.scores),
+            constraints={"infeasible": 1.0} if trial.infeasible else None,
+        )
+        frozen.number = trial.number + 1  # TPE goes by the order; the trial that it is asked for will have 0
+        trial.frozen = frozen if frozen.state.is_finished() else None
+        return frozen
+
+
+class _Known(InMemoryStorage):
+    """A storage that shows `trials` as they are. Adding them would copy each, which takes longer than TPE itself."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._known = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        known = [trial for trial in self._known if states is None or trial.state in states]
+        return known + super().get_all_trials(study_id, deepcopy, states)
+
+
+def ask(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+    """Have Optuna choose every hyperparameter of `space` that applies, in order."""
+    config: dict[str, Any] = {}
+    for parameter in space.parameters:
+        if parameter.applies(config):
+            config[parameter.name] = _suggest(trial, parameter)
+    return config
 
 
 def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
@@ -122,7 +226,7 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
 
 
-def _draw(space: Space, generator: np.random.Generator) -> dict[str, Any]:
+def draw(space: Space, generator: np.random.Generator) -> dict[str, Any]:
     """Draw one configuration: every hyperparameter that applies, independently and uniformly on its scale."""
     config: dict[str, Any] = {}
     for parameter in space.parameters:

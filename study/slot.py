@@ -14,7 +14,7 @@ from data_utils.images import Images
 from data_utils.placement import Source, place
 from data_utils.splits import SearchData, Subset
 from study import memory, test_split
-from study.job import Job, OpenTest, Probe
+from study.job import EpochProbe, Job, OpenTest, Probe
 from study.precision import precision
 from study.trial import TrialData, train
 
@@ -70,6 +70,12 @@ class Slot:
     def measure(self, job: Job) -> Probe:
         """Train `job` for a moment and return what it takes of a GPU."""
         return memory.measure(job, self._data, self._device)
+
+    def time(self, job: Job) -> EpochProbe:
+        """Train `job` for a moment and return what an epoch takes."""
+        from study.probe import time_epoch  # here: no training needs it
+
+        return time_epoch(job, self._data, self._device)
 
     def _train(self, job: Job) -> Iterator[Event]:
         """Train `job`, unless it is known to need more memory than there is."""

@@ -1,19 +1,23 @@
 """What is known of a study: runs, rungs, samplers, winners. Built from the events of the log and nothing else."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from analysis.events import Event
 from study.asha import Asha
-from study.faults import OUT_OF_MEMORY, WORKER_LOST
+from study.faults import HUNG, WORKER_LOST
 from study.plan import Plan
 from study.sampler import Sampler
 from study.space import Space
+from study.warm import configs
 
 ENDED: Final = ("finished", "stopped", "diverged", "failed")
 
 Kind = Literal["trial", "final"]
+KINDS: Final[tuple[Kind, ...]] = ("trial", "final")
 
 
 @dataclass
@@ -21,7 +25,8 @@ class Run:
     """A trial or a final run. Besides the states of the log, `waiting`: suggested and not started yet.
 
     `origin` is of trials alone. `trial` is the trial whose configuration a final run retrains, and a trial's own key.
-    `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead workers.
+    `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead and hung workers since
+    the last epoch.
     """
 
     kind: Kind
@@ -48,53 +53,142 @@ class Run:
         return self.state in ENDED
 
 
+@dataclass
+class Tally:
+    """Runs of one kind and space, with the sums over them that are asked for after every event.
+
+    Each number is kept as events come in: to count anew would make a study of 10,000 trials slow.
+    `best` is the one that came furthest, of those the one with the highest score; failed and diverged ones never are.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    states: Counter[str] = field(default_factory=Counter)
+    epochs: int = 0
+    seconds: float = 0.0
+    ended_seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    best: Run | None = None
+
+    @property
+    def ended(self) -> int:
+        """How many will not be trained any more."""
+        return sum(self.states[state] for state in ENDED)
+
+    def add(self, run: Run) -> None:
+        """Count a run that has just been born."""
+        self.runs.append(run)
+        self.states[run.state] += 1
+
+    def move(self, run: Run, state: str) -> None:
+        """Bring `run` into another state."""
+        self.states[run.state] -= 1
+        self.states[state] += 1
+        if run.ended:
+            self.ended_seconds -= run.seconds
+        run.state = state
+        if run.ended:
+            self.ended_seconds += run.seconds
+        if run is self.best and not _counts(run):
+            self.best = max(filter(_counts, self.runs), key=_reached, default=None)
+
+    def take_epoch(self, run: Run, seconds: float, gpus: float) -> None:
+        """Count an epoch that `run` has trained on so many GPUs; its numbers are in `run` already."""
+        self.epochs += 1
+        self.seconds += seconds
+        self.gpu_seconds += seconds * gpus
+        if self.best is None or (run.epochs >= self.best.epochs and _reached(run) > _reached(self.best)):
+            self.best = run
+
+
+def _counts(run: Run) -> bool:
+    return run.score is not None and run.state not in ("failed", "diverged")
+
+
+def _reached(run: Run) -> tuple[int, float]:
+    return run.epochs, -math.inf if run.score is None else run.score
+
+
 class State:
-    """The facts so far. `runs` holds trials and final runs by key, in the order of birth."""
+    """The facts so far. `runs` holds trials and final runs by key, in the order of birth, `open` those not ended."""
 
     def __init__(self, plan: Plan, spaces: Mapping[str, Space]) -> None:
         self.trials = plan.trials
         self.runs: dict[str, Run] = {}
+        self.open: dict[str, Run] = {}
+        self._kinds: dict[Kind, list[Run]] = {kind: [] for kind in KINDS}
+        self.tallies = {kind: {name: Tally() for name in spaces} for kind in KINDS}
         self.chosen: dict[str, tuple[str, ...]] = {}
         self.test_openings = 0
+        self.longest_epoch = 0.0  # seconds
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
-        self.samplers = {name: Sampler(space, plan.seed) for name, space in spaces.items()}
-        self.asha = {name: Asha(plan.rungs, plan.reduction_factor) for name in spaces}
+        self.gpus = 0.0  # that a trial has, where a budget counts them
+        self.samplers = {
+            name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
+        }
+        self.asha = {name: Asha(plan.rungs, plan.policy.reduction_factor) for name in spaces}
 
-    def of_kind(self, kind: Kind, space: str | None = None) -> list[Run]:
-        """Runs of one kind, of one space if given."""
-        return [run for run in self.runs.values() if run.kind == kind and space in (None, run.space)]
+    def of_kind(self, kind: Kind, space: str | None = None) -> Sequence[Run]:
+        """Runs of one kind, of one space if given, in the order of birth."""
+        return self._kinds[kind] if space is None else self.tallies[kind][space].runs
+
+    def open_of(self, kind: Kind) -> list[Run]:
+        """Runs of one kind that have not ended, the oldest first: never many more than there are slots."""
+        return [run for run in self.open.values() if run.kind == kind]
 
     def add_final(self, trial: str, seed: int) -> Run:
         """Make the final run that retrains `trial` with the fresh seed number `seed`, or return it if it is there."""
         key, winner = final_key(trial, seed), self.runs[trial]
-        return self.runs.setdefault(key, Run("final", key, winner.space, trial, winner.config, seed))
+        return self.runs.get(key) or self._add(Run("final", key, winner.space, trial, winner.config, seed))
+
+    def move(self, run: Run, state: str) -> None:
+        """Bring `run` into another state."""
+        self.tallies[run.kind][run.space].move(run, state)
+        if run.ended:
+            self.open.pop(run.key, None)
+        else:
+            self.open[run.key] = run
+
+    def _add(self, run: Run) -> Run:
+        self.runs[run.key] = self.open[run.key] = run
+        self._kinds[run.kind].append(run)
+        self.tallies[run.kind][run.space].add(run)
+        return run
 
     def apply(self, event: Event) -> None:
         """Take in one event."""
         _TAKE_IN[event["event"]](self, event)
 
     def _run(self, event: Event) -> Run:
-        return self.runs[event["final"] if "final" in event else event["trial"]]
+        if "final" in event:  # one that never started, for want of a worker say, is known by its name alone
+            trial, _, seed = event["final"].rpartition("-seed")
+            return self.add_final(trial, int(seed))
+        return self.runs[event["trial"]]
 
     def _opened(self, event: Event) -> None:
         self.trials = event["trials"]
-        for run in self.runs.values():  # a driver that was killed left them running
-            if run.state == "running":
-                run.state = "interrupted"
+        retried = [run for run in self.of_kind("final") if run.state == "failed"]  # a final run: tried anew
+        for run in [*self.open.values(), *retried]:  # a driver that was killed left them running
+            if run.state in ("running", "failed"):
+                self.move(run, "interrupted")
+                run.losses = 0
 
     def _suggested(self, event: Event) -> None:
         key, space, config = event["trial"], event["space"], event["config"]
-        self.runs[key] = Run("trial", key, space, key, config, event["seed"], event["origin"])
+        self._add(Run("trial", key, space, key, config, event["seed"], event["origin"]))
         self.samplers[space].add(key, config)
 
     def _started(self, event: Event) -> None:
-        run = self.add_final(event["trial"], event["seed"]) if "final" in event else self._run(event)
-        run.state, run.attempts = "running", event["attempt"]
+        run = self._run(event)
+        run.attempts = event["attempt"]
+        self.move(run, "running")
 
     def _epoch(self, event: Event) -> None:
         run = self._run(event)
         run.epochs, run.score, run.val_loss = event["epoch"], event["val_score"], event["val_loss"]
         run.seconds += event["seconds"]
+        run.losses = 0
+        self.longest_epoch = max(self.longest_epoch, event["seconds"])
+        self.tallies[run.kind][run.space].take_epoch(run, event["seconds"], self.gpus)
 
     def _decision(self, event: Event) -> None:
         run, epoch, score = self._run(event), event["epoch"], event["score"]
@@ -105,17 +199,24 @@ class State:
 
     def _ended(self, event: Event) -> None:
         run = self._run(event)
-        run.state = event["state"]
+        self.move(run, event["state"])
         if run.state == "interrupted":
-            run.losses += (event["error"] or "").startswith(WORKER_LOST)
+            run.losses += (event["error"] or "").startswith((WORKER_LOST, HUNG))
         elif run.kind == "trial":
             if run.state == "failed":
                 self.asha[run.space].retract(run.key)
-            too_large = run.state == "failed" and event["error"].startswith(OUT_OF_MEMORY)
-            self.samplers[run.space].tell(run.key, "too_large" if too_large else run.state, run.score)
+            self.samplers[run.space].tell(run.key, run.state, run.score)
 
     def _packing(self, event: Event) -> None:
         self.together = event["together"]
+        if self.gpus and self.together:
+            self.gpus = 1 / self.together
+
+    def _budget(self, event: Event) -> None:
+        self.gpus = event["gpus"]
+
+    def _slots_changed(self, _event: Event) -> None:
+        """How many slots there are is the cluster's to say, at a resume too."""
 
     def _measured(self, _event: Event) -> None:
         """What was measured has become the plan's resources."""
@@ -143,6 +244,8 @@ _TAKE_IN: Final[dict[str, Callable[[State, Event], None]]] = {
     "study_opened": State._opened,
     "packing_measured": State._measured,
     "packing_changed": State._packing,
+    "slots_changed": State._slots_changed,
+    "budget_set": State._budget,
     "suggested": State._suggested,
     "started": State._started,
     "epoch": State._epoch,

@@ -16,6 +16,7 @@ from analysis.events import Event
 from data_utils.batches import Batches
 from study.job import OpenTest
 from study.precision import precision
+from study.storage import Files
 from study.trial import on_device, predict
 
 SHOWN_IMAGES: Final = 200  # test images kept for the report: the most confident mistakes first
@@ -23,22 +24,31 @@ SHOWN_IMAGES: Final = 200  # test images kept for the report: the most confident
 
 def examine(job: OpenTest, test_split: Batches, device: torch.device) -> Iterator[Event]:
     """Give a `final_tested` event for each final run; keep its predictions, and test images for the report."""
-    folder = job.folder
+    files = Files(job.folder, job.storage)
+    folder = files.folder
     dtype = precision(device, test_split.image_shape[1:], fp32=job.fp32)
-    for key in job.finals:
-        logits = predict(load_network(folder / key, device), test_split, dtype)  # (N, classes)
+    for key, network in zip(job.finals, job.networks, strict=True):
+        files.fetch(f"{key}/model.json", f"{key}/model.safetensors")
+        logits = predict(load_network(folder / key, network, device), test_split, dtype)  # (N, classes)
         loss = F.cross_entropy(logits, test_split.labels).item()
         score = (logits.argmax(dim=1) == test_split.labels).float().mean().item()
         _keep_predictions(folder / key, logits, test_split.labels)
+        files.keep(f"{key}/predictions.npz")
         numbers = {"test_loss": loss, "test_score": score, "images": len(test_split)}
         yield {"event": "final_tested", "final": key, **numbers}
+    files.fetch(*(f"{key}/predictions.npz" for key in job.tested))  # whose mistakes are to be shown too
     _keep_images(folder, test_split)
+    files.keep("test_images.npz")
 
 
-def load_network(folder: Path, device: torch.device) -> nn.Module:
-    """Return the network that `Trial.keep_model` wrote to `folder`, with its weights."""
+def load_network(folder: Path, name: str, device: torch.device) -> nn.Module:
+    """Return the network that `Trial.keep_model` wrote to `folder`, with its weights.
+
+    Its `name` is asked for, though model.json has one: it may be that of a Python file, and a file that was found in a
+    folder shall not say which code is run.
+    """
     arguments = json.loads((folder / "model.json").read_text())
-    network = models.build(**{**arguments, "image_size": tuple(arguments["image_size"])})
+    network = models.build(**{**arguments, "name": name, "image_size": tuple(arguments["image_size"])})
     network.load_state_dict(load_file(folder / "model.safetensors"))
     return on_device(network, device)
 

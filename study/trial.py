@@ -3,6 +3,7 @@
 A search trial and a final run are the same thing with another seed and another folder; the `Job` says which.
 """
 
+import io
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,10 +27,12 @@ from data_utils.augmentation import Augmentation, heaviest
 from data_utils.batches import Batches
 from models import summary
 from study.config import Config
-from study.faults import ran_out
+from study.faults import cannot_write, ran_out
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
 from study.precision import forward, precision
+from study.secrets import masked
+from study.storage import Files
 
 Row = dict[str, Any]
 
@@ -73,11 +76,26 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
     except Diverged as divergence:
         yield {"event": "ended", "state": "diverged", "error": str(divergence)}
     except Exception as error:
-        with (job.folder / "trial.log").open("a") as file:
-            traceback.print_exc(file=file)
-        # The engine knows whether others took the memory, and so what becomes of the trial.
-        state = "out_of_memory" if ran_out(error) else "failed"
-        yield {"event": "ended", "state": state, "error": _one_line(error)}
+        _keep_traceback(job)
+        yield {"event": "ended", "state": _state_after(error), "error": _one_line(error)}
+
+
+def _state_after(error: Exception) -> str:
+    """What is wrong. For want of memory or disk the engine says what becomes of the trial: it knows of the others."""
+    if cannot_write(error):
+        return "cannot_write"
+    return "out_of_memory" if ran_out(error) else "failed"
+
+
+def _keep_traceback(job: Job) -> None:
+    """Append the error at hand to trial.log, if that can be written: its line in the event log is what counts."""
+    text = masked(traceback.format_exc())
+    with suppress(OSError):
+        files = Files(job.folder, job.storage)
+        files.fetch("trial.log")
+        with (files.folder / "trial.log").open("a") as file:
+            file.write(text)
+        files.keep("trial.log")
 
 
 def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:
@@ -120,8 +138,9 @@ class Trial:
             raise ValueError(f"Nothing uses the hyperparameters {', '.join(config.unread)} of {job.key}.")
         self.epoch = 0
         self.rows: list[Row] = []
-        if self.checkpoint.exists():
-            self._restore()
+        self._files = Files(job.folder, job.storage)
+        self._files.fetch("last.pt")
+        self._restore()
         self.from_epoch = self.epoch
         self._seconds_to_save = 0.0
         self._last_saved = time.perf_counter()
@@ -129,7 +148,17 @@ class Trial:
     @property
     def checkpoint(self) -> Path:
         """Where this trial keeps what it needs to go on."""
-        return self.job.folder / "last.pt"
+        return self._files.folder / "last.pt"
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have been made for to be gone on from."""
+        return {"seed": self.job.seed, "max_epochs": self.job.max_epochs, "config": dict(self.job.config)}
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The one before, for the case that the last one is damaged."""
+        return self._files.folder / "previous.pt"
 
     @property
     def done(self) -> bool:
@@ -187,9 +216,13 @@ class Trial:
             self.save()
 
     def save(self) -> None:
-        """Write the checkpoint: to a temporary name first, so that a kill leaves the old one whole."""
+        """Write the checkpoint: to a temporary name first, so that a kill leaves the old one whole.
+
+        Raises `OSError` where it cannot be written.
+        """
         start = time.perf_counter()
         state = {
+            "made_for": self._identity,
             "epoch": self.epoch,
             "rows": self.rows,
             "model": self.model.state_dict(),
@@ -199,14 +232,32 @@ class Trial:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.rename(self.checkpoint)
+        temporary, content = self.checkpoint.with_suffix(".tmp"), io.BytesIO()
+        torch.save(state, content)  # torch's own writer of files does not say why it failed
+        temporary.write_bytes(content.getbuffer())
+        if self.checkpoint.exists():
+            self.checkpoint.replace(self.previous_checkpoint)
+        temporary.replace(self.checkpoint)
+        with suppress(OSError):  # a storage that does not answer costs no trial: the next checkpoint asks it again
+            self._files.keep("last.pt")
         self._last_saved = time.perf_counter()
         self._seconds_to_save = self._last_saved - start
 
     def _restore(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+        """Go on from the last checkpoint, or the one before where that is damaged, or else from the beginning."""
+        for path in (self.checkpoint, self.previous_checkpoint):
+            if path.exists():
+                try:
+                    state = torch.load(path, weights_only=True, map_location="cpu")
+                except Exception as error:  # zip, pickle and torch have many for a file that is not what it was
+                    with (self._files.folder / "trial.log").open("a") as file:
+                        file.write(f"{path} is damaged and not used: {_one_line(error)}\n")
+                else:
+                    if state["made_for"] == self._identity:  # else its log lost its end, and now suggests otherwise
+                        self._take_over(state)
+                    return
+
+    def _take_over(self, state: dict[str, Any]) -> None:
         self.epoch = state["epoch"]
         self.rows = state["rows"]
         self.model.load_state_dict(state["model"])
@@ -226,14 +277,21 @@ class Trial:
 
     def keep_model(self) -> None:
         """Write the weights as model.safetensors, the arguments of `models.build` as model.json, layers.json."""
-        temporary = self.job.folder / "model.tmp"
-        save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, temporary)
+        folder = self._files.folder
+        temporary = folder / "model.tmp"
+        temporary.write_bytes(save({name: value.contiguous() for name, value in self.model.state_dict().items()}))
         arguments = network_arguments(self.job, self.job.config, self._data)
-        (self.job.folder / "model.json").write_text(json.dumps(arguments, indent=1))
-        with suppress(Exception):  # as above: the run is not lost for a table
-            layers = summary.layers(self.model, self._data.image_shape)
-            (self.job.folder / "layers.json").write_text(json.dumps(layers, indent=1))
-        temporary.rename(self.job.folder / "model.safetensors")
+        (folder / "model.json").write_text(json.dumps(arguments, indent=1))
+        (folder / "layers.json").write_text(json.dumps(self._layers(), indent=1))
+        temporary.rename(folder / "model.safetensors")
+        self._files.keep("model.json", "layers.json", "model.safetensors")
+
+    def _layers(self) -> list[dict[str, Any]]:
+        """The layers of the network; none of one of the user's that cannot be looked at."""
+        try:
+            return summary.layers(self.model, self._data.image_shape)
+        except Exception:  # as above: the run is not lost for a table
+            return []
 
 
 def augmentation(config: Config, data: TrialData) -> Augmentation:

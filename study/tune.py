@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 # Set before Ray is imported: it reads some of them at import.
@@ -32,16 +35,23 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 from ray.util.metrics import Gauge  # noqa: E402
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 from analysis.events import STATES, Event  # noqa: E402
 from study.board import Board  # noqa: E402
-from study.faults import worker_ran_out  # noqa: E402
-from study.job import Job, OpenTest, Probe  # noqa: E402
+from study.faults import in_one_line, kernel_kills, worker_never_started, worker_ran_out  # noqa: E402
+from study.job import EpochProbe, Job, OpenTest, Probe  # noqa: E402
+from study.shipping import Code, unpack  # noqa: E402
 
 if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor pandas
     from data_utils.images import Images
     from data_utils.splits import SearchData
     from study.engine import Engine
+    from study.packing import Packing
+
+NODE_SECONDS: Final = 2.0  # between two looks at which nodes there are
+ANSWER_SECONDS: Final = 120.0  # a node that has not answered by then is taken for one that cannot
+MOST_AT_ONCE: Final = 100_000  # Tune asks for so many trials at once; the engine gives as many as there are slots
 
 Value = TypeVar("Value")
 
@@ -54,8 +64,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         """What a slot needs."""
         return tune.PlacementGroupFactory([config["resources"]])
 
-    def setup(self, config: dict[str, Any], data: list[Any], statistics: Any, test: list[Any], classes: int) -> None:
+    def setup(
+        self, config: dict[str, Any], data: list[Any], statistics: Any, test: list[Any], classes: int, code: Code
+    ) -> None:
         """Fetch the data and begin the first job. `data` and `test` are lists of one reference."""
+        unpack(code)
         from study.slot import Slot  # here: torch, which the driver does without
 
         cpus, gpus = int(config["resources"]["CPU"]), config["resources"]["GPU"]
@@ -112,25 +125,49 @@ class Driver:
         return True
 
 
+class Elastic:
+    """Looks now and then which nodes there are, and has the engine go on with the slots that they make."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._nodes = nodes()
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Look, if the last time is long enough ago. A node that says it is about to leave counts until it has."""
+        if time.monotonic() - self._looked < NODE_SECONDS:
+            return
+        from study.packing import packings  # not for workers, which import this file
+
+        found, self._looked = nodes(), time.monotonic()
+        if found != self._nodes:
+            self._nodes = found
+            engine = self._driver.engine
+            engine.resize(packings(engine.plan, found), len(found))
+
+
 class Jobs(Searcher):  # type: ignore[misc]
-    """Tune asks here for the next trial; the engine answers."""
+    """Tune asks here for the next trial, at each of its steps; the engine answers."""
 
     def __init__(self, driver: Driver, test_images: int, test_sha256: str) -> None:
         super().__init__(metric="facts", mode="max")
         self._driver = driver
+        self._elastic = Elastic(driver)
         self._test = (test_images, test_sha256)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a job for a free slot, None to be asked again, or that there are none left."""
         del trial_id
         with self._driver as engine:
+            self._elastic.look()
             job = engine.next_job()
             if isinstance(job, OpenTest):
                 engine.open_test(job, *self._test)
             if job == "wait":
                 return None
             if job != "done":
-                return {"job": job, "resources": {"CPU": engine.packing.cpus, "GPU": engine.packing.gpus}}
+                packing = engine.packing
+                return {"job": job, "resources": {"CPU": packing.cpus, "GPU": packing.gpus, **packing.resources}}
         return str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -144,18 +181,28 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._driver = driver
         self._kept: tuple[Any, int] | None = None  # resources of a worker, and how many such workers
+        self._kernel = KernelKills()
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Have Tune keep every worker for the next job. By itself it keeps one and ends the others at each pause.
 
-        When slots have become larger, because memory ran out, the smaller ones are given up as they fall idle.
+        When slots have become larger, because memory ran out, the smaller ones are given up as they fall idle. When
+        nodes came or left, more or fewer are kept.
         """
-        cache, resources = tune_controller._actor_cache, trial.placement_group_factory
-        if self._kept is None or self._kept[0] != resources:
+        cache, wanted = tune_controller._actor_cache, (trial.placement_group_factory, self._driver.engine.packing.slots)
+        if self._kept != wanted:
             if self._kept is not None:
-                cache.decrease_max(self._kept[0], by=self._kept[1])
-            self._kept = (resources, self._driver.engine.packing.slots)
-            cache.increase_max(resources, by=self._kept[1])
+                cache.decrease_max(*self._kept)
+            self._kept = wanted
+            cache.increase_max(*wanted)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Tune asks here every moment, so this is where workers that hang are killed. Tune then sees them dead."""
+        running = {_name(trial): trial for trial in tune_controller.get_live_trials() if trial.status == "RUNNING"}
+        with self._driver as engine:
+            for key in engine.hung(running):
+                ray.kill(running[key].temporary_state.ray_actor)
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Take in the facts of a step."""
@@ -172,14 +219,54 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
         """Take in the death of a worker. Errors of a training are facts and do not come here."""
         del tune_controller
         job = trial.config["job"]
-        lines = str(trial.get_error() or "unknown").strip().splitlines()
         with self._driver as engine:
+            # Tune's get_error() looks where nothing was copied to yet. An earlier failure may stand there as well.
+            error = Path(trial.error_file).read_text().rpartition("Failure # ")[2]
+            reason = in_one_line(error)
+            killed = self._kernel.killed(error)
             if isinstance(job, OpenTest):
-                engine.lost_test(lines[-1])
-            elif worker_ran_out("\n".join(lines)):
-                engine.out_of_memory(job.key, lines[-1])
+                engine.lost_test(reason)
+            elif killed or worker_ran_out(error):
+                engine.out_of_memory(job.key, "the kernel killed its worker" if killed else reason)
+            elif worker_never_started(error):
+                engine.never_started(job.key, reason)
             else:
-                engine.lost(job.key, lines[-1])
+                engine.lost(job.key, reason)
+
+
+class KernelKills:
+    """Tells whether the kernel killed a worker for want of memory, which Ray cannot: by the count of such kills.
+
+    A count that has risen since it was last looked at, while a worker died there, is taken for that worker.
+    """
+
+    def __init__(self) -> None:
+        addresses = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        here = ray.get_runtime_context().get_node_id()
+        self._here = next((node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == here), None)
+        self._counts = {address: self._count(address, node) for address, node in addresses.items()}
+
+    def killed(self, error: str) -> bool:
+        """Whether the worker was, of whose death Ray says `error`."""
+        found = re.search(r"^\s*ip: (\S+)$", error, re.MULTILINE)
+        nodes = {node["NodeManagerAddress"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        if found is None or found[1] not in nodes:  # with its machine
+            return False
+        address = found[1]
+        counts = (self._counts.get(address), self._count(address, nodes[address]))
+        try:
+            before, now = (ray.get(it, timeout=10) if isinstance(it, ray.ObjectRef) else it for it in counts)
+        except ray.exceptions.RayError:
+            return False
+        self._counts[address] = now
+        return before is not None and now > before
+
+    def _count(self, address: str, node: str) -> Any:
+        """The count of one machine, or on another one a reference to it."""
+        if address == self._here:
+            return kernel_kills()
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        return ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(kernel_kills).remote()
 
 
 class Stop(tune.Stopper):  # type: ignore[misc]
@@ -243,31 +330,63 @@ class Metrics:
     def __call__(self, event: Event) -> None:
         """Bring the numbers up to date."""
         if event["event"] in ("started", "ended", "final_ended", "epoch"):
-            for space in self._engine.spaces:
-                self._export(space)
+            runs = self._engine.state.runs
+            self._export(runs[event["final"] if "final" in event else event["trial"]].space)
 
     def _export(self, space: str) -> None:
-        trials = self._engine.state.of_kind("trial", space)
+        trials, finals = (self._engine.state.tallies[kind][space] for kind in ("trial", "final"))
         for state in STATES:
-            self._trials.set(sum(run.state == state for run in trials), {"space": space, "state": state})
-        every = trials + self._engine.state.of_kind("final", space)
-        self._epochs.set(sum(run.epochs for run in every), {"space": space})
-        full = [run.score for run in trials if run.state == "finished" and run.score is not None]
-        if full:
-            self._best.set(max(full), {"space": space})
+            self._trials.set(trials.states[state], {"space": space, "state": state})
+        self._epochs.set(trials.epochs + finals.epochs, {"space": space})
+        best = trials.best
+        if best is not None and best.state == "finished" and best.score is not None:
+            self._best.set(best.score, {"space": space})
 
 
-def start(address: str | None) -> str | None:
-    """Start Ray on this machine, or join the cluster at `address`. Return its dashboard, None where there is none."""
+def start(address: str | None, packages: Collection[str] = ()) -> str | None:
+    """Start Ray on this machine, or join the cluster at `address`. Return its dashboard, None where there is none.
+
+    `packages` are folders of Python packages that the cluster's workers are to import as they are here. Raises
+    `ConnectionError`, `RuntimeError` or `ValueError` where there is no Ray, or it refuses: the token, or the packages.
+    """
     # The dashboard is not asked for but let be: where it cannot start, the study goes on without.
-    local = {"dashboard_host": "127.0.0.1"} if address is None else {}
-    context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **local)
+    local = {"dashboard_host": "127.0.0.1"}
+    joined = {"runtime_env": {"py_modules": list(packages)}}
+    more = local if address is None else joined
+    try:
+        context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **more)
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(str(error)) from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 
 def nodes() -> list[Mapping[str, float]]:
     """Resources of each node of Ray, such as CPU and GPU."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def ask_nodes(question: Callable[[], str | None]) -> dict[str, str]:
+    """Ask each node where trials could run, and return what is wrong, by the name of the node."""
+
+    def answer() -> str | None:
+        return question()
+
+    there = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    asked = {}
+    for node in there:
+        only_there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=only_there)(answer)
+        asked[task.remote()] = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, {node['NodeID'][:8]})"
+    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
+    problems: dict[str, str] = {asked[task]: f"no answer within {ANSWER_SECONDS:g} s" for task in silent}
+    for task in answered:
+        try:
+            problem = ray.get(task)
+        except ray.exceptions.RayError as error:
+            problem = str(error).strip().splitlines()[-1]
+        if problem is not None:
+            problems[asked[task]] = problem
+    return problems
 
 
 class Stored(Generic[Value]):
@@ -285,25 +404,40 @@ class Stored(Generic[Value]):
         self.value: Value = ray.get(self.reference)
 
 
-def measure(jobs: list[Job], data: Stored[SearchData], classes: int, cpus: int) -> list[Probe]:
+def measure(jobs: list[Job], data: Stored[SearchData], classes: int, cpus: int, code: Code) -> list[Probe]:
     """Train each of `jobs` for a moment on a GPU and return what it took. Raises `RuntimeError` where one cannot."""
+    return _in_a_slot(jobs, data, classes, cpus, 1, "measure", code)
+
+
+def time_epochs(
+    jobs: list[Job], data: Stored[SearchData], classes: int, packing: Packing, code: Code
+) -> list[EpochProbe]:
+    """Train each of `jobs` for a moment in a slot and return what an epoch takes. Raises as `measure` does."""
+    return _in_a_slot(jobs, data, classes, packing.cpus, packing.gpus, "time", code)
+
+
+def _in_a_slot(
+    jobs: list[Job], data: Stored[SearchData], classes: int, cpus: float, gpus: float, method: str, code: Code
+) -> list[Any]:
+    """Have a slot with these resources do `method` with each job."""
     statistics = data.value.channel_statistics()
 
-    def in_a_slot(data: SearchData) -> list[Probe]:
+    def in_a_slot(data: SearchData) -> list[Any]:
+        unpack(code)
         from study.slot import Slot
 
-        slot = Slot(data, statistics, lambda: data.images, classes, cpus, gpus=1)  # measures no test images
-        return [slot.measure(job) for job in jobs]
+        slot = Slot(data, statistics, lambda: data.images, classes, int(cpus), gpus)  # measures no test images
+        return [getattr(slot, method)(job) for job in jobs]
 
-    task = ray.remote(num_cpus=cpus, num_gpus=1, max_retries=0)(in_a_slot)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(in_a_slot)
     try:
-        probes: list[Probe] = ray.get(task.remote(data.reference))
+        found: list[Any] = ray.get(task.remote(data.reference))
     except ray.exceptions.RayError as error:
         raise RuntimeError(str(error).strip().splitlines()[-1]) from error
-    return probes
+    return found
 
 
-def execute(engine: Engine, data: Stored[SearchData], test: Stored[Images], classes: int) -> None:
+def execute(engine: Engine, data: Stored[SearchData], test: Stored[Images], classes: int, code: Code) -> None:
     """Run the study until the engine has nothing more to do or was stopped. Raises what went wrong in the driver."""
     driver = Driver(engine)
     trainable = tune.with_parameters(
@@ -312,6 +446,7 @@ def execute(engine: Engine, data: Stored[SearchData], test: Stored[Images], clas
         statistics=data.value.channel_statistics(),
         test=[test.reference],
         classes=classes,
+        code=code,
     )
     engine.watchers.append(Metrics(engine))
     with tempfile.TemporaryDirectory(prefix="archstudy-") as scratch:
@@ -321,7 +456,7 @@ def execute(engine: Engine, data: Stored[SearchData], test: Stored[Images], clas
                 search_alg=Jobs(driver, len(test.value), test.value.sha256()),
                 scheduler=Decisions(driver),
                 num_samples=-1,
-                max_concurrent_trials=engine.packing.slots,
+                max_concurrent_trials=MOST_AT_ONCE,
                 reuse_actors=True,
                 trial_name_creator=_name,
                 trial_dirname_creator=_name,

@@ -1,7 +1,9 @@
 """What several test files need: the real digits, cut small where a test trains."""
 
 import os
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,17 @@ def trial_data(digits: SearchData) -> TrialData:
     source = Resident(digits.images.images, CPU)
     train, validation = (Batches(part, source, mean, deviation, CPU) for part in (few.train, few.validation))
     return TrialData(train, validation, num_classes=10)
+
+
+@contextmanager
+def full_disk(largest: int) -> Iterator[None]:
+    """No file can grow beyond `largest` bytes: a write fails as it does on a full disk, some bytes of it written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(autouse=True)

@@ -45,6 +45,18 @@ def open_dashboard(url: str, token: str | None = None, timeout: float = 60) -> I
 
     `url` is what `ray.init(...).dashboard_url` gives, such as "127.0.0.1:8265".
     """
+    with open_browser() as driver:
+        driver.get(f"http://{url}/")
+        wait = WebDriverWait(driver, timeout)
+        box = wait.until(lambda d: d.find_element(By.CSS_SELECTOR, DIALOG_INPUT))
+        box.send_keys(token or auth_token(), Keys.ENTER)
+        wait.until(lambda d: not d.find_elements(By.CSS_SELECTOR, DIALOG_INPUT))
+        yield driver
+
+
+@contextmanager
+def open_browser() -> Iterator[WebDriver]:
+    """Start headless Chromium, yield it, end it."""
     options = ChromeOptions()
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is not None:
@@ -53,11 +65,6 @@ def open_dashboard(url: str, token: str | None = None, timeout: float = 60) -> I
         options.add_argument(flag)
     driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
-        driver.get(f"http://{url}/")
-        wait = WebDriverWait(driver, timeout)
-        box = wait.until(lambda d: d.find_element(By.CSS_SELECTOR, DIALOG_INPUT))
-        box.send_keys(token or auth_token(), Keys.ENTER)
-        wait.until(lambda d: not d.find_elements(By.CSS_SELECTOR, DIALOG_INPUT))
         yield driver
     finally:
         driver.quit()

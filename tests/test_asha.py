@@ -1,6 +1,7 @@
 """ASHA's decisions, case by case: each one is a way in which other implementations go wrong."""
 
 import math
+import random
 
 import pytest
 
@@ -95,3 +96,21 @@ def test_a_trial_is_not_compared_with_its_own_earlier_record(asha: Asha) -> None
 )
 def test_rungs_are_exact_powers_below_the_full_length(max_epochs: int, grace: int, expected: tuple[int, ...]) -> None:
     assert rungs(max_epochs, 3, grace) == expected
+
+
+def test_decisions_are_those_of_a_plain_sort_whatever_came_and_was_taken_back(asha: Asha) -> None:
+    draws, known = random.Random(0), dict[str, float]()
+    for number in range(400):
+        trial, score = f"t{draws.randrange(300)}", round(draws.random(), 2)  # some come twice, many tie
+        others = sorted((value for name, value in known.items() if name != trial), reverse=True)
+        quota = max(1, (len(others) + 1) // 3)
+        cutoff = others[quota - 1] if len(others) >= quota else None
+        goes_on = cutoff is None or score > cutoff
+        assert asha.judge(trial, 1, score) == Decision("continue" if goes_on else "stop", cutoff, len(others) + 1)
+        asha.record(trial, 1, score)
+        known[trial] = score
+        if number % 5 == 0:
+            gone = draws.choice(list(known))
+            asha.retract(gone)
+            del known[gone]
+    assert asha.scores(1) == known

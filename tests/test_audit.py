@@ -4,7 +4,7 @@ import copy
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from analysis.figures.effects import effects_data
 from analysis.tables import StudyTables
 from study import run
 from study.plan import Plan
+from study.policy import Policy
 from study.spaces import SPACES
 from tests.sample_run import REFERENCE, SampleRun
 
@@ -522,7 +523,8 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     own = tmp_path / "my own.py"
     own.write_text("SPACE = None\n")
     made = Made(tmp_path / "run")
-    made.plan |= {"fp32": True, "seed": 7, "final": {"configs": 2, "seeds": 5}}
+    made.plan |= {"policy": asdict(Policy())}
+    made.plan |= {"fp32": True, "no_stopping": True, "seed": 7, "final": {"configs": 2, "seeds": 5}}
     made.plan["dataset"] |= {"name": "leaves", "loader": "digits", "image_size": [48, 64], "test_fraction": 0.3}
     made.plan["spaces"]["resnet"]["file"] = str(own)
     inside(made)
@@ -531,6 +533,15 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     given = {name: value for name, value in given.items() if value is not None and name not in ("no_report", "space")}
     before = Plan.from_json(made.folder, made.read().plan, gpus_per_trial=None)
     assert Plan((str(own),), **given) == replace(before, max_epochs=40, name="run-epochs40")
+
+
+def test_a_study_without_stopping_has_no_early_ranks_to_distrust(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run")
+    made.plan |= {"rungs": [], "no_stopping": True}
+    spread(made)
+    (result,) = of(made, "rounds")
+    assert (result.answer.status, result.answer.found) == ("NOT TESTABLE", "no rungs: nothing was stopped early")
+    assert result.commands == ()
 
 
 def test_a_resume_asks_for_no_fewer_trials_than_planned(tmp_path: Path) -> None:
@@ -725,6 +736,32 @@ def test_ranges_that_differ_between_spaces_are_named(tmp_path: Path) -> None:
     found = {result.answer.where: result.answer for result in of(made, "fairness")}
     assert found["ranges"].status == "WARN"
     assert found["ranges"].found == "not the same in all spaces: weight_decay"
+
+
+@pytest.mark.parametrize(("helped", "status"), [((1, 1), "PASS"), ((2, 0), "WARN")])
+def test_unequal_help_from_earlier_studies_is_named(tmp_path: Path, helped: tuple[int, int], status: str) -> None:
+    made = Made(tmp_path / "run", ("resnet", "plain"))
+    for space, number in zip(made.counts, helped, strict=True):
+        made.trials(number, space=space, origin="warm")
+        made.trials(4 - number, space=space)
+    answer = next(result.answer for result in of(made, "fairness") if result.answer.where == "earlier studies")
+    assert (answer.status, answer.found) == (
+        status,
+        f"configurations of earlier studies: resnet {helped[0]} and plain {helped[1]}",
+    )
+
+
+def test_a_budget_of_epochs_makes_unequal_numbers_of_trials_fair(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run", ("resnet", "plain"))
+    made.add("study_opened", trials=100, slots=2, time_budget=None, command=[])
+    made.add("budget_set", epochs=4000, gpu_seconds=None, gpus=0.0)
+    made.trials(8, space="resnet")
+    made.trials(2, space="plain")
+    assert {r.answer.where: r.answer.status for r in of(made, "fairness")}["trials"] == "FAIL"  # nothing has run out
+    made.add("study_closed", reason="epoch budget")
+    found = {r.answer.where: r.answer for r in of(made, "fairness")}
+    assert found["trials"].status == "PASS"
+    assert found["trials"].found.endswith("; what was equal is the epochs")
 
 
 def test_the_seeds_that_a_gap_needs(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from analysis.events import Event, read_events
+from analysis.mending import copy_of
 from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
 from study.job import Job, OpenTest, Probe
 from study.log import Log
@@ -367,6 +369,7 @@ def test_a_rung_reached_but_not_judged_before_a_kill_is_judged_at_the_resume(tmp
     path = tmp_path / "s" / "events.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(line for line in lines if b'"decision"' not in line and b"ended" not in line))
+    copy_of(path).unlink()
     with closing(make(tmp_path)._log) as log:
         judged = [event for event in read_events(log.path)[0] if event["event"] == "decision"]
     assert [(event["trial"], event["epoch"], event["score"]) for event in judged] == [(job.key, 1, 0.5)]
@@ -463,7 +466,7 @@ def test_without_memory_alone_a_trial_has_failed_and_tpe_keeps_away_from_it(tmp_
     engine.report(alone.key, [SHORT])
     run = engine.state.runs[alone.key]
     assert run.state == "failed"
-    told = engine.state.samplers["resnet"]._study.get_trials()[1]
+    told = engine.state.samplers["resnet"].history()[1]
     assert told.state == TrialState.PRUNED
     assert told.constraints == {"infeasible": 1.0}
     finish(engine)
@@ -531,3 +534,139 @@ def test_what_was_measured_is_in_the_log(tmp_path: Path) -> None:
     engine.close()
     measured = read_events(tmp_path / "s" / "events.jsonl")[0][1]
     assert {**measured, "time": 0} == {"event": "packing_measured", "time": 0, **asdict(probe)}
+
+
+def restart(engine: Engine, number: int, facts: list[Event]) -> None:
+    """Have the first trial started `number` times; each time its worker reports `facts` and dies."""
+    for _ in range(number):
+        job = engine.next_job()
+        assert isinstance(job, Job)
+        assert job.key == "resnet-0000"
+        engine.report(job.key, [{"event": "started", **PLACE}, *facts])
+        engine.lost(job.key, "killed")
+
+
+def test_dying_workers_that_finish_epochs_between_cost_no_trial_however_many(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    for epoch in range(1, 9):
+        restart(engine, 1, [row(epoch, 0.5)])
+        restart(engine, 1, [])
+    assert engine.state.runs["resnet-0000"].state == "interrupted"
+    restart(engine, MAX_LOSSES - 2, [])
+    assert engine.state.runs["resnet-0000"].state == "failed"
+    engine.close()
+
+
+def make_with_clock(folder: Path, clock: list[float], limit: float | None) -> Engine:
+    plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=1, runs=folder, name="s", epoch_limit=limit)
+    plan.folder.mkdir(exist_ok=True)
+    log = Log(plan.folder / "events.jsonl")
+    engine = Engine(plan, _spaces(plan.spaces), log, clock=lambda: clock[0])
+    engine.open(slots(2), ["test"])
+    return engine
+
+
+def wait(engine: Engine, clock: list[float], seconds: int, keys: list[str]) -> list[str]:
+    """Let time pass, a second at a time; return what was found to hang."""
+    found = []
+    for _ in range(seconds):
+        clock[0] += 1
+        found += engine.hung(keys)
+    return found
+
+
+def test_a_trial_without_an_epoch_within_the_limit_is_ended_named_and_tried_once_more(tmp_path: Path) -> None:
+    clock = [0.0]
+    engine = make_with_clock(tmp_path, clock, 20.0)
+    first, second = take(engine, 2)
+    keys = [first.key, second.key]
+    assert wait(engine, clock, 15, keys) == []
+    engine.report(first.key, [row(1, 0.5)])
+    assert wait(engine, clock, 10, keys) == [second.key]
+    assert wait(engine, clock, 5, keys) == []  # said once
+    engine.lost(second.key, "killed by ray.kill")
+    assert engine.state.runs[second.key].state == "interrupted"
+    assert take(engine, 1)[0].key == second.key
+    assert wait(engine, clock, 30, [second.key]) == [second.key]
+    engine.lost(second.key, "killed by ray.kill")
+    assert engine.state.runs[second.key].state == "failed"
+    engine.close()
+    ended = [event for event in read_events(tmp_path / "s" / "events.jsonl")[0] if event["event"] == "ended"]
+    assert [event["error"] for event in ended if event["trial"] == second.key] == [
+        "hung: no epoch within 20 s (--epoch-limit)"
+    ] * 2
+
+
+def test_by_default_nobody_hangs_before_an_epoch_is_known_or_within_ten_minutes_or_while_the_driver_stands_still(
+    tmp_path: Path,
+) -> None:
+    clock = [0.0]
+    engine = make_with_clock(tmp_path, clock, None)
+    first, second = take(engine, 2)
+    assert wait(engine, clock, 10_000, [first.key, second.key]) == []
+    engine.report(first.key, [{**row(1, 0.5), "seconds": 1.0}])
+    engine.report(second.key, [{**row(1, 0.4), "seconds": 40.0}])
+    assert wait(engine, clock, 30 * 40 - 10, [first.key]) == []
+    clock[0] += 10_000  # the driver was stopped, and with it its workers' reports
+    assert wait(engine, clock, 1, [first.key]) == []
+    assert wait(engine, clock, 20, [first.key]) == [first.key]
+    engine.close()
+
+
+def test_no_trial_pays_for_workers_that_do_not_start_and_the_study_ends_with_the_reason(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    for _ in range(SAME_FAILURES):
+        job = engine.next_job()
+        assert isinstance(job, Job)
+        engine.never_started(job.key, "ImportError: libtorch.so")
+    assert engine.next_job() == "done"
+    assert engine.repeated_failure == "no worker starts: ImportError: libtorch.so"
+    assert {run.state for run in engine.state.runs.values()} == {"interrupted"}
+    engine.close()
+    again = make(tmp_path)
+    finish(again)
+    assert again.outcome == "finished"
+    again.close()
+
+
+def test_a_worker_that_finds_no_room_for_its_files_ends_the_study_with_advice_and_costs_nothing(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    full: Event = {"event": "ended", "state": "cannot_write", "error": "OSError: [Errno 28] No space left on device"}
+    engine.report(job.key, [{"event": "started", **PLACE}, row(1, 0.5), full])
+    assert engine.outcome == "failed"
+    assert "No space left on device. Make room" in engine.repeated_failure
+    assert str(job.folder.name) in engine.repeated_failure
+    engine.close()
+    again = make(tmp_path)
+    resumed = again.next_job()
+    assert isinstance(resumed, Job)
+    assert (resumed.key, resumed.logged_epochs) == (job.key, 1)
+    again.close()
+
+
+def test_a_failed_final_run_is_tried_anew_at_a_resume(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    for job in jobs(engine):
+        if isinstance(job, Job) and job.kind == "final":
+            engine.report(job.key, [{"event": "ended", "state": "failed", "error": "RuntimeError: x"}])
+        else:
+            work(engine, job)
+    assert engine.outcome == "failed"
+    engine.close()
+    again = make(tmp_path)
+    assert [job.kind if isinstance(job, Job) else "test" for job in finish(again)] == ["final", "final", "test"]
+    assert again.outcome == "finished"
+    assert max(Counter(epochs(again)).values()) == 1
+    again.close()
+
+
+def test_tpe_learns_of_every_failure_that_the_configuration_may_have_brought_about(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    engine.report(job.key, [{"event": "ended", "state": "failed", "error": "RuntimeError: x"}])
+    [told] = engine.state.samplers["resnet"].history()
+    assert (told.state, told.constraints) == (TrialState.PRUNED, {"infeasible": 1.0})
+    engine.close()

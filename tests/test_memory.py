@@ -17,6 +17,7 @@ from study.faults import ran_out, worker_ran_out
 from study.job import Job
 from study.packing import reference_jobs
 from study.plan import Plan
+from study.probe import time_epoch
 from study.slot import Slot
 from study.spaces import SPACES
 from study.trial import Trial, TrialData
@@ -86,12 +87,33 @@ def test_large_images_are_evaluated_a_few_at_a_time_in_the_estimate_too() -> Non
 
 def test_a_probe_trains_few_steps_of_a_large_data_set(trial_data: TrialData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "PROBE_STEPS", 3)
-    few = memory._FewSteps(trial_data.train)
+    few = memory.FewSteps(trial_data.train)
     trial = Trial(reference("mlp"), replace(trial_data, train=few), CPU)  # type: ignore[arg-type]
     drawn: list[object] = []
     monkeypatch.setattr(trial._schedule, "step", lambda: drawn.append(None))
     trial.train_epoch()
     assert (few.steps(32), len(few), len(drawn)) == (3, 256, 3)
+
+
+def test_an_epoch_is_timed_by_its_first_steps_and_its_validation(
+    trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2 of 8 steps of 32 images at 64 images a second take 1 s of the 10; all 8 take 4."""
+    monkeypatch.setattr(memory, "PROBE_STEPS", 2)
+    train_epoch = Trial.train_epoch
+
+    def slow(trial: Trial) -> dict[str, float]:
+        return {**train_epoch(trial), "seconds": 10.0, "images_per_second": 64.0}
+
+    monkeypatch.setattr(Trial, "train_epoch", slow)
+    job = reference("mlp")
+    job = replace(job, config={**job.config, "batch_size": 32})
+    probe = time_epoch(job, trial_data, CPU)
+    assert probe.seconds == pytest.approx(10 - 1 + 4)
+    parameters = sum(weights.numel() for weights in Trial(job, trial_data, CPU).model.parameters())
+    assert 4 * parameters < probe.model_bytes < 4 * parameters + 10_000
+    assert probe.checkpoint_bytes > 3 * 4 * parameters  # weights and two moments of Adam
+    assert not job.folder.exists() or not (job.folder / "last.pt").exists()
 
 
 def test_live_bytes_by_hand() -> None:

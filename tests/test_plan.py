@@ -1,9 +1,11 @@
 """Plans: what is refused before anything starts, what study.json says, and where trials fit."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -14,6 +16,7 @@ from study import launch
 from study import plan as planning
 from study.packing import packings
 from study.plan import Plan, PlanError
+from study.policy import Policy
 from study.spaces import SPACES
 
 
@@ -37,6 +40,7 @@ def check(**changes: Any) -> None:
         ({"gpus_per_trial": -0.5}, "--gpus-per-trial is -0.5.*share between 0 and 1"),
         ({"gpus_per_trial": 1.5}, "--gpus-per-trial is 1.5"),
         ({"time_budget": 0.0}, "--time-budget is 0 s.*30m"),
+        ({"epoch_limit": 0.0}, "--epoch-limit is 0 s.*30m"),
         ({"final_configs": 0}, "--final-configs is 0"),
         ({"final_seeds": 0}, "--final-seeds is 0"),
         ({"name": "a/b"}, "--name is 'a/b'"),
@@ -129,6 +133,21 @@ def test_what_was_asked_of_the_data_is_asked_again_at_a_resume(content: dict[str
     assert (before.dataset, before.image_size, before.test_fraction) == ("digits", None, None)
 
 
+def test_the_policy_of_a_study_stays_what_it_was(content: dict[str, Any], tmp_path: Path) -> None:
+    other = Policy(random_share=0.1, reduction_factor=4, first_rung=20, stopped="last")
+    plan = Plan(("resnet",), policy=other, no_stopping=True)
+    dataset = load("digits", plan.data_dir)
+    described = planning.describe(plan, {"resnet": SPACES["resnet"]}, dataset, split(dataset.train, 0), {})
+    assert (described["rungs"], described["no_stopping"], described["sampler"]["random"]) == ([], True, 2)
+    stored = Plan.from_json(tmp_path / "resnet-digits", json.loads(json.dumps({**content, **described})))
+    assert (stored.policy, stored.no_stopping, stored.rungs) == (other, True, ())
+    assert replace(stored, no_stopping=False).rungs == (1, 4, 16)
+    for name in ("policy", "no_stopping"):  # a study from before they existed
+        del content[name]
+    before = Plan.from_json(tmp_path / "resnet-digits", content)
+    assert (before.rungs, before.random_trials, before.policy.stopped) == ((3, 9), 12, "pruned")
+
+
 def test_a_study_of_a_folder_is_named_by_it() -> None:
     assert Plan(("resnet",), dataset="folder", data_dir=Path("photos/vehicles/")).folder.name == "resnet-vehicles"
     assert Plan(("resnet",), dataset="folder").folder.name == "resnet-data"
@@ -187,3 +206,44 @@ def test_whether_images_may_be_mirrored_reaches_the_search(mirror: bool, monkeyp
     assert study.data.mirror == mirror
     described = planning.describe(study.plan, study.spaces, study.dataset, study.data, {})
     assert described["dataset"]["mirror"] == mirror
+
+
+@pytest.mark.parametrize(
+    ("node", "amount", "expected"),
+    [
+        ({"CPU": 8, "fast": 2}, 1, 2),
+        ({"CPU": 8, "fast": 1}, 0.25, 4),
+        ({"CPU": 2, "fast": 9}, 1, 2),
+        ({"CPU": 8}, 1, 0),
+    ],
+)
+def test_slots_take_a_clusters_own_resources(node: dict[str, float], amount: float, expected: int) -> None:
+    plan = Plan(("resnet",), resources={"fast": amount}, gpus_per_trial=0)
+    if expected == 0:
+        with pytest.raises(
+            PlanError, match=r"asks for 1 CPUs and 0 GPUs and 1 fast, .*: there are 8 CPUs .* and 0 fast"
+        ):
+            planning.place(plan, [node])
+        return
+    for packing in packings(planning.place(plan, [node]), [node]):
+        assert packing.resources == {"fast": amount}
+        assert packing.slots <= expected
+    assert packings(plan, [node])[0].slots == expected
+    assert packings(plan, [])[0].slots == 0
+
+
+def test_a_kill_or_a_full_disk_leaves_a_whole_run_folder_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(("resnet",), runs=tmp_path / "runs", name="s")
+    for error, seen in ((SystemExit(), SystemExit), (OSError(28, "No space left on device"), PlanError)):
+        with monkeypatch.context() as during:
+            during.setattr(os, "fsync", Mock(side_effect=error))
+            with pytest.raises(seen):
+                planning.write_study(plan, {"a": 1})
+        assert not plan.folder.exists()
+        plan.check(SPACES, DATASETS)
+    planning.write_study(plan, {"a": 1})
+    assert [path.name for path in plan.folder.iterdir()] == ["study.json"]
+    with pytest.raises(PlanError, match="The run folder cannot be made"):
+        planning.write_study(plan, {"a": 2})

@@ -32,8 +32,9 @@ FLAGS = [
         "--resume",
         "--seed",
     ),
-    *("--cpus-per-trial", "--gpus-per-trial", "--time-budget", "--final-configs", "--final-seeds", "--address"),
-    *("--fp32", "--no-report"),
+    *("--cpus-per-trial", "--gpus-per-trial", "--epoch-budget", "--gpu-budget", "--time-budget", "--epoch-limit"),
+    *("--final-configs", "--final-seeds", "--address", "--storage", "--optuna-storage", "--mlflow"),
+    *("--resources", "--tensorboard", "--fp32", "--no-stopping", "--warm-start", "--plan", "--no-report"),
 ]
 
 
@@ -45,7 +46,7 @@ def test_the_flags_are_these_and_hyperparameters_are_none_of_them() -> None:
 def test_every_flag_explains_itself_with_its_default() -> None:
     for action in parser()._actions:
         assert action.help
-        if action.option_strings[-1] not in ("--help", "--space", "--resume", "--no-report"):
+        if action.option_strings[-1] not in ("--help", "--space", "--resume", "--plan", "--no-report"):
             assert "default" in action.help, action.option_strings
 
 
@@ -60,6 +61,13 @@ def test_every_flag_explains_itself_with_its_default() -> None:
         ("--space resnet --max-epochs 1", "--max-epochs is 1"),
         ("--space resnet --gpus-per-trial many", "'many' is neither a number of GPUs, such as 0.25, nor auto"),
         ("--space resnet --gpus-per-trial 1.5", "--gpus-per-trial is 1.5"),
+        ("--space resnet --resources fast", "'fast' is no resource; give its name and amount, such as big_disk=1"),
+        ("--space resnet --resources fast=0", "--resources is fast=0, but must be up to 1, or a whole number"),
+        ("--space resnet --resources fast=1.5", "--resources is fast=1.5, but must be up to 1, or a whole number"),
+        ("--space resnet --resources GPU=2", "--resources names GPU, which has a flag: --gpus-per-trial"),
+        ("--space resnet --address ray://host:10001", "a Ray client, which cannot place trials"),
+        ("--space resnet --storage nonsense://x", "--storage is nonsense://x, but no file can be kept there"),
+        ("--space resnet --optuna-storage nonsense", "--optuna-storage nonsense cannot be used"),
         ("--space resnet --time-budget soon", "'soon' is no time"),
         ("--space resnet --image-size big", "'big' is no size; give pixels"),
         ("--space resnet --image-size 4x64", "--image-size is 4, but must be at least 8"),

@@ -1,10 +1,16 @@
 """The sampler: the order of origins, and that a replay suggests what an uninterrupted study would have."""
 
+import random
+
 import numpy as np
+import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.samplers._tpe.sampler import _split_trials
+from optuna.trial import TrialState
 
-from study.sampler import Sampler, _draw_one, random_arm, seed_of
+from study.policy import Policy, Stopped
+from study.sampler import BEST, HISTORY, Sampler, _draw_one, seed_of
 from study.spaces import SPACES
 
 Told = list[tuple[str, tuple[object, ...]]]
@@ -93,6 +99,33 @@ def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_befor
     assert bad <= 4  # half of 20 at random, nearly all if the scores before the end counted
 
 
+def test_what_tpe_looks_at_stops_growing_and_holds_the_best_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best must be those that TPE itself would take as good, had it been told everything."""
+    short, whole = Sampler(SPACES["resnet"], 0), Sampler(SPACES["resnet"], 0)
+    draws, ends, number = random.Random(1), ("finished", "stopped", "stopped", "diverged", "failed"), HISTORY + 150
+    for sampler, history in ((short, HISTORY), (whole, number)):
+        monkeypatch.setattr("study.sampler.HISTORY", history)
+        draws.seed(1)
+        for index in range(number):
+            key, state = f"t{index}", draws.choice(ends)
+            sampler.add(key, SPACES["resnet"].reference)
+            if index % 40 == 7:
+                continue  # still running
+            for epoch in range(1, draws.randrange(3)):
+                sampler.report(key, epoch, round(draws.random(), 1))
+            sampler.tell(key, state, round(draws.random(), 1) if state == "finished" else None)
+    study = optuna.create_study(direction="maximize")
+    good, _ = _split_trials(study, whole.history(), BEST)
+    seen = [trial.number for trial in short.history()]
+    ended = [trial.number for trial in short.history() if trial.state.is_finished()]
+    assert len(ended) == HISTORY
+    assert len(seen) == HISTORY + sum(index % 40 == 7 for index in range(number))
+    assert seen == sorted(seen)
+    assert {trial.number for trial in good} <= set(ended)
+    rest = [trial.number for trial in whole.history() if trial.state.is_finished() and trial not in good]
+    assert set(rest[-(HISTORY - BEST) :]) == set(ended) - {trial.number for trial in good}
+
+
 @pytest.mark.parametrize(
     ("distribution", "middle"),
     [
@@ -114,8 +147,54 @@ def test_draws_are_uniform_on_the_scale_of_the_range(
 
 
 @pytest.mark.parametrize(("trials", "expected"), [(1, 0), (2, 0), (24, 12), (25, 12), (101, 50)])
-def test_half_of_the_trials_besides_the_reference_are_random(trials: int, expected: int) -> None:
-    assert random_arm(trials) == expected
+def test_a_share_of_the_trials_besides_the_reference_is_random(trials: int, expected: int) -> None:
+    assert Policy(random_share=0.5).random_trials(trials) == expected
+    assert Policy(random_share=1.0).random_trials(trials) == trials - 1
+
+
+def told(stopped: Stopped) -> list[tuple[TrialState, float | None]]:
+    """What TPE sees of five trials with rungs at 1 and 3, of which the first was let pass for want of others."""
+    sampler = Sampler(SPACES["resnet"], 0, policy=Policy(stopped=stopped, reduction_factor=3))
+    for key in "abcde":
+        sampler.add(key, SPACES["resnet"].reference)
+    sampler.report("a", 1, 0.2)
+    for key, score in (("b", 0.5), ("c", 0.4)):
+        sampler.report(key, 1, score)
+    sampler.tell("c", "stopped", None)  # second of 0.5, 0.4, 0.2
+    sampler.report("a", 3, 0.3)
+    sampler.tell("a", "finished", 0.6)  # third at the first rung, of which the best passes
+    sampler.report("b", 3, 0.7)
+    sampler.tell("b", "stopped", None)  # first at both rungs, and not compared at full length
+    sampler.report("d", 1, 0.9)
+    sampler.tell("d", "diverged", None)
+    return [(trial.state, trial.value) for trial in sampler.history()]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "complete"),
+    [
+        ("pruned", {"a": 0.6}),
+        ("last", {"a": 0.6, "b": 0.7, "c": 0.4}),
+        ("rung-rank", {"a": 1 - 2.5 / 3, "b": 2 - 0.5 / 2, "c": 1 - 1.5 / 3}),
+    ],
+)
+def test_what_tpe_is_told_of_stopped_trials_is_the_policys(stopped: Stopped, complete: dict[str, float]) -> None:
+    expected: list[tuple[TrialState, float | None]] = []
+    for key in "abc":
+        expected.append((TrialState.COMPLETE, complete[key]) if key in complete else (TrialState.PRUNED, None))
+    found = told(stopped)
+    assert [state for state, _ in found] == [state for state, _ in expected] + [TrialState.PRUNED, TrialState.RUNNING]
+    assert [value for _, value in found[:3]] == pytest.approx([value for _, value in expected])
+
+
+def test_a_score_that_is_taken_back_ranks_no_one() -> None:
+    sampler = Sampler(SPACES["resnet"], 0, policy=Policy(stopped="rung-rank"))
+    for key, score in (("a", 0.9), ("b", 0.5)):
+        sampler.add(key, SPACES["resnet"].reference)
+        sampler.report(key, 1, score)
+    sampler.tell("a", "failed", None)
+    sampler.tell("b", "stopped", None)
+    assert [trial.value for trial in sampler.history()] == [0.5]  # alone at the rung: 1 - 0.5 / 1
 
 
 def test_a_seed_depends_on_every_part() -> None:

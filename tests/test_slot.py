@@ -51,5 +51,5 @@ def test_the_results_on_the_test_split_come_in_one_piece_however_long_they_take(
     """In two pieces the study would open the test split twice."""
     for key in ("t-seed1", "t-seed2"):
         list(train(replace(job(tmp_path / key, max_epochs=1), kind="final"), trial_data, CPU))
-    impatient.begin(OpenTest(("t-seed1", "t-seed2"), tmp_path, fp32=False))
+    impatient.begin(OpenTest(("t-seed1", "t-seed2"), ("resnet", "resnet"), tmp_path, fp32=False))
     assert [fact["final"] for fact in impatient.facts()] == ["t-seed1", "t-seed2"]

@@ -5,6 +5,7 @@ Ray is started once for all of them; each study is a process of its own that joi
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,11 @@ from PIL import Image
 import analysis
 from analysis.events import Event, read_events
 from analysis.report import write_report
+from study.plan import read_study
+from study.policy import Policy
+from study.simulation import policies
+from study.simulation.clock import simulate
+from study.simulation.curves import recorded
 from tests.dashboard_page import open_dashboard, page_text
 
 pytestmark = pytest.mark.slow
@@ -113,6 +119,31 @@ def test_two_spaces_share_the_slots_and_end_in_a_report(start: Callable[..., Stu
     for expected in ("Verdict", "saved by stopping", "--dataset cifar10", "--resume", "report.html"):
         assert expected in out
     assert not any(path.name == "last.pt" for path in study.folder.rglob("*"))
+
+
+def test_curves_recorded_without_stopping_make_the_simulator_repeat_the_study(start: Callable[..., Study]) -> None:
+    """One slot, so the order is the same: the engine on recorded curves must suggest and see what the study did."""
+    flags = ["--space", "mlp", "--trials", "10", "--max-epochs", "3", "--final-seeds", "1", "--no-report"]
+    study = start("whole", *flags, *ONE_SLOT, "--no-stopping")
+    assert "3 epochs at full length" in study.end()
+    content, events = read_study(study.folder), study.events()
+    assert (content["no_stopping"], content["rungs"]) == (True, [])
+    assert count(events, "decision") == 0
+    ends = [event for event in events if event["event"] == "ended"]
+    assert all(event["state"] == "diverged" or event["epochs_trained"] == 3 for event in ends)
+    [problem] = recorded(study.folder)
+    simulated: list[Event] = []
+    policy = Policy(**content["policy"])
+    search = policies.Study(problem, seed=0, slots=1, epochs=30, policy=policy, no_stopping=True)
+    search.engine.watchers.append(simulated.append)
+    simulate(search, problem, slots=1, epochs=sum(event["epochs_trained"] for event in ends))
+    assert _seen(simulated) == _seen(events)
+
+
+def _seen(events: list[Event]) -> list[Any]:
+    """Configurations and scores in their order, without the epoch in which a trial diverged."""
+    kept = [event for event in events if event["event"] == "suggested" or event.get("val_score") is not None]
+    return [event.get("config") or (event["epoch"], event["val_score"]) for event in kept if "final" not in event]
 
 
 def test_three_kills_lose_nothing_and_change_nothing(start: Callable[..., Study]) -> None:
@@ -310,6 +341,17 @@ def _most_at_once(events: list[Event]) -> int:
             running.clear()
         most = max(most, len(running))
     return most
+
+
+def test_a_plan_is_measured_and_printed_and_leaves_nothing_behind(start: Callable[..., Study], tmp_path: Path) -> None:
+    study = start("planned", "--space", "mlp", "plain_cnn", *SMALL, "--epoch-budget", "15", "--plan")
+    out = study.end()
+    assert study.process.returncode == 0
+    assert "4 of each space, 8 in all; rungs at epoch 1, 3 of 6" in out
+    assert "of them 24 in final runs" in out
+    assert re.search(r"mlp \d\S* s an epoch of its reference setting, \d+ of at most 15 epochs; plain_cnn", out)
+    assert "nothing: 2 final seeds give no interval" in out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_time_budget_ends_the_search_and_a_resume_goes_on(start: Callable[..., Study]) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
 from study.sampler import Sampler
 from study.spaces import SPACES
 from study.trial import Trial, TrialData, evaluate, train
-from tests.conftest import CPU, narrow
+from tests.conftest import CPU, full_disk, narrow
 
 SMALL = {"width": 8, "blocks": 1, "batch_size": 32}  # for resnet
 
@@ -109,6 +110,45 @@ def test_a_kill_while_saving_leaves_the_old_checkpoint_whole(tmp_path: Path, tri
     trial.save()
     (tmp_path / "last.tmp").write_bytes(b"half a checkpoint")
     assert Trial(asked, trial_data, CPU).epoch == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 torn", None])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken(
+    tmp_path: Path, trial_data: TrialData, damage: bytes | None
+) -> None:
+    asked = job(tmp_path)
+    whole = curve(list(train(job(tmp_path / "whole"), trial_data, CPU)))
+    trial = Trial(asked, trial_data, CPU)
+    for _ in range(2):
+        trial.train_epoch()
+        trial.save()
+    last = tmp_path / "last.pt"
+    last.write_bytes(last.read_bytes()[:-2000] if damage is None else damage)
+    events = list(train(replace(asked, logged_epochs=2), trial_data, CPU))
+    assert events[0]["from_epoch"] == 1
+    assert curve(events) == whole[1:]  # the epoch in the log once more, which the engine knows
+    assert f"{last} is damaged and not used" in (tmp_path / "trial.log").read_text()
+    for path in (last, tmp_path / "previous.pt"):
+        path.write_bytes(b"no checkpoint")
+    events = list(train(replace(asked, logged_epochs=2), trial_data, CPU))
+    assert events[0]["from_epoch"] == 0
+    assert curve(events) == whole
+
+
+def test_a_full_disk_under_a_checkpoint_or_the_weights_says_so_and_leaves_the_old_ones(
+    tmp_path: Path, trial_data: TrialData
+) -> None:
+    asked = replace(job(tmp_path, max_epochs=2), kind="final")
+    before = Trial(asked, trial_data, CPU)
+    before.train_epoch()
+    before.save()
+    for epochs in (2, 3):  # the last epoch writes the weights, any other a checkpoint
+        with full_disk(50_000):  # bytes
+            events = list(train(replace(asked, max_epochs=epochs), trial_data, CPU))
+        assert events[-1]["state"] == "cannot_write"
+        assert "File too large" in events[-1]["error"]
+        assert not (tmp_path / "model.safetensors").exists()
+        assert Trial(asked, trial_data, CPU).epoch == 1
 
 
 def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(tmp_path: Path, trial_data: TrialData) -> None:
@@ -272,10 +312,20 @@ def test_the_mean_loss_is_over_every_image_and_the_score_is_accuracy(trial_data:
 def test_a_final_run_keeps_a_model_that_gives_the_same_answers(tmp_path: Path, trial_data: TrialData) -> None:
     asked = replace(job(tmp_path / "t-seed1", max_epochs=2), kind="final")
     events = list(train(asked, trial_data, CPU))
-    network = test_split.load_network(asked.folder, CPU)
+    network = test_split.load_network(asked.folder, asked.network, CPU)
     assert evaluate(network, trial_data.validation, torch.float32)[1] == events[-1]["val_score"]
     assert json.loads((asked.folder / "model.json").read_text())["width"] == 8
-    [tested] = test_split.examine(OpenTest(("t-seed1",), tmp_path, fp32=False), trial_data.validation, CPU)
+    [tested] = test_split.examine(
+        OpenTest(("t-seed1",), (asked.network,), tmp_path, fp32=False), trial_data.validation, CPU
+    )
     assert tested["test_score"] == pytest.approx(events[-1]["val_score"])
     assert tested["test_loss"] == pytest.approx(events[-1]["val_loss"], rel=1e-4)
     assert tested["images"] == 64
+
+
+def test_a_checkpoint_of_another_configuration_is_not_gone_on_from(tmp_path: Path, trial_data: TrialData) -> None:
+    """A log that lost its end may give a name, and so a folder, to another configuration."""
+    cases: list[tuple[dict[str, Any], int]] = [({}, 0), ({}, 1), ({"batch_size": 64}, 0)]
+    for changes, expected in cases:
+        started, first = islice(train(job(tmp_path, max_epochs=3, **changes), trial_data, CPU), 2)
+        assert (started["from_epoch"], first["epoch"]) == (expected, 1)

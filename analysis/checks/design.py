@@ -128,18 +128,37 @@ def fairness(record: Record) -> Iterator[Answer]:
         "trials": {space: float(len(trials)) for space, trials in ended.items()},
         "epochs": {space: float(trials["epochs_trained"].sum()) for space, trials in ended.items()},
     }
+    limited = "epochs" if "epochs" in stats.binding(record.tables).values() else "trials"
     for name, budget in budgets.items():
-        yield _budget(record, name, budget)
+        yield _budget(record, name, budget, limited)
     yield _seconds(record, {space: float(trials["train_seconds"].sum()) for space, trials in ended.items()})
     yield from _ranges(record)
+    yield from _help(record)
 
 
-def _budget(record: Record, name: str, budget: dict[str, float]) -> Answer:
+def _help(record: Record) -> Iterator[Answer]:
+    """Configurations of earlier studies: a space that had more of them than another began with more than its budget."""
+    warm = record.tables.trials[record.tables.trials["origin"] == "warm"]
+    if warm.empty:
+        return
+    counts = warm["space"].value_counts().reindex(record.spaces, fill_value=0)
+    found = wording.listed([f"{space} {number}" for space, number in counts.items()])
+    if counts.nunique() > 1:
+        remedy = "warm-start every space from a study of its own, or none"
+        yield Answer("WARN", "earlier studies", f"configurations of earlier studies: {found}", remedy)
+    else:
+        yield Answer("PASS", "earlier studies", f"configurations of earlier studies: {found}")
+
+
+def _budget(record: Record, name: str, budget: dict[str, float], limited: str) -> Answer:
+    """Compare what the spaces have spent; `limited` is what the study set equal for all."""
     most, least = max(budget, key=budget.__getitem__), min(budget, key=budget.__getitem__)
     ratio = budget[most] / budget[least] if budget[least] else float("inf")
     found = f"{most} {budget[most]:,.0f}, {least} {budget[least]:,.0f} (ratio {ratio:.3g})"
     if ratio <= UNFAIR:
         return Answer("PASS", name, found)
+    if name == "trials" and limited == "epochs":
+        return Answer("PASS", name, f"{found}; what was equal is the epochs")
     status, grown = ("FAIL" if name == "trials" and ratio > VOID else "WARN"), record.planned_trials
     if name == "trials":  # a resume brings every space to the number planned
         return Answer(status, name, found, "resume until every space has its trials", {"trials": grown})  # type: ignore[arg-type]

@@ -107,7 +107,10 @@ def rounds(record: Record, space: str) -> Iterator[Answer]:
     """Ask whether scores at the first rung ordered the trials as their scores at full length did."""
     full = record.full(space)
     rungs = [rung for rung in record.plan["rungs"] if rung < record.max_epochs]
-    if not rungs or len(full) < FEWEST_RANKED:
+    if not rungs:
+        yield Answer("NOT TESTABLE", space, "no rungs: nothing was stopped early")
+        return
+    if len(full) < FEWEST_RANKED:
         found = f"{wording.count(len(full), 'trial')} at full length past a rung, {FEWEST_RANKED} needed"
         changes = {"trials": record.trials_for(FEWEST_RANKED, space)}
         yield Answer("NOT TESTABLE", space, found, "run more trials", changes)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from analysis import stats
 from analysis.checks.record import Parameter, Record
 
 Changes = Mapping[str, Any]
@@ -79,11 +80,16 @@ def _flags(record: Record, changes: Changes) -> list[str]:
         flags += ["--test-fraction", str(dataset["test_fraction"])]
     if "data_dir" in plan:
         flags += ["--data-dir", _short(Path(plan["data_dir"]))]
+    if epochs := stats.budget(record.tables).get("epochs"):
+        flags += ["--epoch-budget", str(int(epochs))]
+    warm = {one["run"]: None for found in plan.get("warm_start", {}).values() for one in found["configs"]}
+    flags += ["--warm-start", *map(_short, map(Path, warm))] if warm else []
     for name, value in used.items():
         if name == "edit":
             continue
         flags += [f"--{name.replace('_', '-')}", str(value)]
-    return [*flags, *(["--fp32"] if plan.get("fp32") else []), "--runs", _short(folder)]
+    flags += [f"--{name.replace('_', '-')}" for name in ("fp32", "no_stopping") if plan.get(name)]
+    return [*flags, "--runs", _short(folder)]
 
 
 def _short(path: Path) -> str:

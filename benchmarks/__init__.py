@@ -1,0 +1,1 @@
+"""What is claimed of speed and of faults, to be run again."""

@@ -1,0 +1,183 @@
+"""What a study would take, and what it could tell, before anything of it runs: `--plan`. Arithmetic alone.
+
+Epochs are expected by letting ASHA itself judge trials in a random order. Differences that can be resolved follow from
+the final seeds and the test images, with assumptions that are printed: see `docs/statistics.md`.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from analysis import intervals
+from study.asha import Asha
+from study.job import EpochProbe
+from study.packing import Packing
+from study.plan import Plan
+
+ROUNDS: Final = 100  # simulated searches
+WRONG: Final = 0.1  # assumed share of test images that a winner classifies wrongly
+RESEEDED: Final = 0.8  # assumed: of as many images as are wrong, those on which two seeds of a network differ
+APART: Final = 0.4  # assumed: the same for two architectures, on what all of their seeds have in common
+LINE_BYTES: Final = 340  # of an epoch in the log, measured
+TRIAL_BYTES: Final = 1500  # of all else that the log says of a trial
+REPORT_BYTES: Final = 8 * 2**20  # figures and page
+
+
+@dataclass(frozen=True)
+class SpaceForecast:
+    """What one space would take: epochs of its search, at most and expected, and of its final runs; hours of slots."""
+
+    space: str
+    epochs_at_most: int
+    epochs_expected: float
+    final_epochs: int
+    seconds_per_epoch: float
+
+    def slot_hours(self, epochs: float) -> float:
+        """Hours that a slot is busy with so many epochs and the final runs."""
+        return (epochs + self.final_epochs) * self.seconds_per_epoch / 3600
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a study would take in all. Hours: `expected` and `most`; GPU-hours are those times what a slot has."""
+
+    spaces: tuple[SpaceForecast, ...]
+    packing: Packing
+    disk_bytes: Mapping[str, float]
+    free_bytes: int
+    gaps: dict[int, float]
+
+    def hours(self, epochs: str) -> float:
+        """Hours on the clock if every slot is busy all the time: `epochs_expected` or `epochs_at_most`."""
+        return sum(space.slot_hours(getattr(space, epochs)) for space in self.spaces) / self.packing.slots
+
+    def gpu_hours(self, epochs: str) -> float:
+        """Hours of a GPU."""
+        return self.hours(epochs) * self.packing.slots * self.packing.gpus
+
+
+def forecast(plan: Plan, probes: Sequence[EpochProbe], packing: Packing, test_images: int, classes: int) -> Forecast:
+    """Return what `plan` would take, by what an epoch of each space's reference setting took."""
+    expected = expected_epochs(plan)
+    finals = plan.final_configs * plan.final_seeds
+    spaces = []
+    for probe in probes:
+        most = min(plan.trials * plan.max_epochs, *_limits(plan, probe, packing, len(probes)))
+        likely = min(expected, most)
+        spaces.append(SpaceForecast(probe.space, int(most), likely, finals * plan.max_epochs, probe.seconds))
+    model = max(probe.model_bytes for probe in probes)
+    disk = {
+        "log": sum(space.epochs_at_most + space.final_epochs for space in spaces) * LINE_BYTES
+        + len(probes) * plan.trials * TRIAL_BYTES,
+        "checkpoints": packing.slots * max(probe.checkpoint_bytes for probe in probes),
+        "final runs": len(probes) * finals * (model + test_images * 4 * (classes + 2)),
+        "report": REPORT_BYTES,
+    }
+    place = next(path for path in (plan.runs.absolute(), *plan.runs.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    return Forecast(tuple(spaces), packing, disk, free, detectable(plan, len(probes), test_images))
+
+
+def _limits(plan: Plan, probe: EpochProbe, packing: Packing, spaces: int) -> list[float]:
+    """Epochs that the budgets allow the search of one space, a time budget as if slots were always busy."""
+    limits = [math.inf]
+    if plan.epoch_budget is not None:
+        limits.append(plan.epoch_budget)
+    if plan.gpu_budget is not None and packing.gpus:
+        limits.append(plan.gpu_budget / (probe.seconds * packing.gpus))
+    if plan.time_budget is not None:
+        limits.append(plan.time_budget * packing.slots / spaces / probe.seconds)
+    return limits
+
+
+def expected_epochs(plan: Plan) -> float:
+    """Return the epochs that the search of a space takes on average if trials come in a random order of quality.
+
+    Each trial has one rank, the same at every rung. A search that gets better as it goes stops fewer, and takes more.
+    """
+    draws = np.random.default_rng(0)
+    return float(np.mean([_epochs(plan, draws.random(plan.trials).tolist()) for _ in range(ROUNDS)]))
+
+
+def _epochs(plan: Plan, scores: Sequence[float]) -> int:
+    asha, total = Asha(plan.rungs, plan.policy.reduction_factor), 0
+    for number, score in enumerate(scores):
+        total += _length(plan, asha, f"t{number}", score) if number else plan.max_epochs  # the reference is not stopped
+    return total
+
+
+def _length(plan: Plan, asha: Asha, trial: str, score: float) -> int:
+    for rung in plan.rungs:
+        decision = asha.judge(trial, rung, score)
+        asha.record(trial, rung, score)
+        if decision is not None and decision.action == "stop":
+            return rung
+    return plan.max_epochs
+
+
+def detectable(plan: Plan, spaces: int, test_images: int) -> dict[int, float]:
+    """Return by number of seeds the smallest gap between two winners that 80 % of studies would tell from 0.
+
+    With the plan's seeds, and with some more. At the strictest level of Holm's step-down over all pairs of `spaces`.
+    """
+    pairs = max(1, spaces * (spaces - 1) // 2)
+    level = 1 - (1 - intervals.LEVEL) / pairs
+    deviation = math.sqrt(RESEEDED * WRONG / test_images)  # of the differences over seeds
+    images = math.sqrt(APART * WRONG / test_images)
+    numbers = sorted({plan.final_seeds, *(more for more in (3, 5, 10, 20) if more > plan.final_seeds)})
+    return {n: intervals.detectable_gap(n, deviation, images, level) for n in numbers}
+
+
+def rows(plan: Plan, found: Forecast, test_images: int) -> dict[str, str]:
+    """Say it, heading by heading."""
+    from study.progress import duration
+
+    most, likely = "epochs_at_most", "epochs_expected"
+    spaces = [
+        f"{one.space} {one.seconds_per_epoch:.2g} s an epoch of its reference setting, "
+        f"{one.epochs_expected:,.0f} of at most {one.epochs_at_most:,} epochs"
+        for one in found.spaces
+    ]
+    finals = sum(one.final_epochs for one in found.spaces)
+    total = sum(found.disk_bytes.values())
+    parts = ", ".join(f"{name} {size(number)}" for name, number in found.disk_bytes.items())
+    short = " THERE IS TOO LITTLE." if total > found.free_bytes else ""
+    said = {
+        "Trials": f"{plan.trials:,} of each space, {plan.trials * len(found.spaces):,} in all; rungs at epoch "
+        f"{', '.join(map(str, plan.rungs)) or '(none)'} of {plan.max_epochs}",
+        "Epochs": f"expected {sum(one.epochs_expected for one in found.spaces) + finals:,.0f}, at most "
+        f"{sum(one.epochs_at_most for one in found.spaces) + finals:,}, of them {finals:,} in final runs",
+        "Measured": "; ".join(spaces) + ". Other configurations take less or more",
+        "Time": f"expected {duration(3600 * found.hours(likely))}, at most {duration(3600 * found.hours(most))}, on "
+        f"{found.packing.slots} slots that are always busy (starting and waiting come on top)",
+    }
+    if found.packing.gpus:
+        said["GPU-hours"] = f"expected {found.gpu_hours(likely):,.3g}, at most {found.gpu_hours(most):,.3g}"
+    said["Disk"] = f"about {size(total)} ({parts}); {size(found.free_bytes)} are free.{short}"
+    return said | {"Resolves": resolution(plan, found.gaps, test_images)}
+
+
+def resolution(plan: Plan, gaps: dict[int, float], test_images: int) -> str:
+    """Say how large a gap between two architectures must be to be found."""
+    named = {n: f"{100 * gap:.2g}" for n, gap in gaps.items() if not math.isnan(gap)}
+    assumed = (
+        f"assuming that winners are wrong on {WRONG:.0%} of the {test_images:,} test images, seeds of one differ on "
+        f"{RESEEDED * WRONG:.0%}, architectures lastingly on {APART * WRONG:.0%}; the luck of the search is not in it"
+    )
+    more = ", ".join(f"{gap} with {n} seeds" for n, gap in named.items() if n != plan.final_seeds)
+    if plan.final_seeds not in named:
+        return f"nothing: {plan.final_seeds} final seeds give no interval; {more} (percentage points, {assumed})"
+    return f"a gap of {named[plan.final_seeds]} percentage points in 4 of 5 studies ({more}), {assumed}"
+
+
+def size(count: float) -> str:
+    """Return bytes as people say them: 12 MB, 3.4 GB."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"

@@ -1,0 +1,39 @@
+"""How a search spends its epochs: who is tried at random, where ASHA decides, what TPE is told of stopped trials.
+
+The defaults are what won in simulation: docs/search.md has the figures.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from study.asha import rungs
+
+Stopped = Literal["pruned", "last", "rung-rank"]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A search policy. What `stopped` means is said at the head of `study/sampler.py`.
+
+    `random_share` of the trials, the reference setting not counted, are random and come first; the rest are TPE's.
+    At a rung one of `reduction_factor` trials goes on. The first rung is at the full length divided by `first_rung`,
+    rounded up.
+    """
+
+    random_share: float = 0.5
+    reduction_factor: int = 3
+    first_rung: int = 9
+    stopped: Stopped = "pruned"
+
+    def rungs(self, max_epochs: int) -> tuple[int, ...]:
+        """Return the epochs at which ASHA decides in trials of `max_epochs`."""
+        return rungs(max_epochs, self.reduction_factor, math.ceil(max_epochs / self.first_rung))
+
+    def random_trials(self, trials: int) -> int:
+        """Return the number of random trials among the first `trials` of a space, the reference not counted."""
+        return round((trials - 1) * self.random_share)
+
+
+# Studies from before the policy was written into study.json.
+FIRST_POLICY = Policy(random_share=0.5, reduction_factor=3, first_rung=9, stopped="pruned")

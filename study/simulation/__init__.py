@@ -1,0 +1,1 @@
+"""Search policies under a simulated clock: `python -m study.simulate`."""

@@ -1,0 +1,246 @@
+"""The search policies that the simulator compares: this project's own engine in several settings, and others.
+
+Each is made from a problem, a seed, a number of slots and a budget in epochs. All try the space's reference setting
+first.
+"""
+
+import heapq
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, get_args
+
+import numpy as np
+
+from analysis.events import Event
+from study.asha import Asha, rungs
+from study.engine import Engine
+from study.job import Job
+from study.log import Log
+from study.packing import Packing
+from study.plan import Plan
+from study.policy import Policy, Stopped
+from study.sampler import draw, seed_of
+from study.simulation.clock import Search, Task
+from study.simulation.curves import CHANCE, Problem
+
+Make = Callable[[Problem, int, int, int], Search]  # from a problem, a seed, slots and a budget in epochs
+
+BASE: Final = "random, full length"  # what the others are measured against
+FACTOR: Final = 3  # one of so many goes on, where the engine's ASHA does not decide
+ENDLESS: Final = 1_000_000  # trials: the budget ends a search
+
+
+class Memory(Log):
+    """A log that is kept nowhere."""
+
+    def __init__(self) -> None:
+        self.replayed = []
+
+    def append(self, *events: Event) -> list[Event]:
+        """Give the events back as the log does, with a time that stands still."""
+        return [{**event, "time": 0.0} for event in events]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Study:
+    """The study's own engine, as the driver of a real study has it. `epochs` is its budget."""
+
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int, policy: Policy, no_stopping: bool) -> None:
+        folder = tempfile.mkdtemp(prefix="archstudy-")  # the engine makes a folder for each trial
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        space, length = problem.space, problem.max_epochs
+        trials = trials_for(epochs, length, policy.reduction_factor, () if no_stopping else policy.rungs(length))
+        plan = Plan(
+            (space.name,),
+            trials=trials,
+            max_epochs=length,
+            seed=seed,
+            runs=Path(folder),
+            policy=policy,
+            no_stopping=no_stopping,
+        )
+        self.engine = Engine(plan, {space.name: space}, Memory())
+        self.engine.open([Packing(together=slots, slots=slots, cpus=1, gpus=0)], ["simulated"], trials=ENDLESS)
+
+    def next(self) -> Task | None:
+        """Return the engine's next trial, begun."""
+        job = self.engine.next_job()
+        if not isinstance(job, Job):
+            return None
+        self.engine.report(job.key, [{"event": "started", **PLACE}])
+        return Task(job.key, dict(job.config), job.seed, job.logged_epochs)
+
+    def report(self, key: str, epoch: int, score: float, seconds: float) -> bool:
+        """Tell the engine what a worker would."""
+        numbers = {"train_loss": 0.0, "train_score": score, "val_loss": 0.0, "val_score": score, "lr": 0.0}
+        row = {"event": "epoch", "epoch": epoch, **numbers, "seconds": seconds, "images_per_second": 1.0}
+        return self.engine.report(key, [row])
+
+
+PLACE: Final = {
+    "from_epoch": 0,
+    "parameters": 1,
+    "device": "simulated",
+    "precision": "float32",
+    "node": "simulated",
+    "worker": 0,
+}
+
+
+def trials_for(epochs: int, max_epochs: int, reduction_factor: int, decided: tuple[int, ...]) -> int:
+    """Return how many trials `epochs` are for if just one in `reduction_factor` goes on at each rung."""
+    lengths = np.diff((0, *decided, max_epochs))
+    expected = sum(length / reduction_factor**passed for passed, length in enumerate(lengths))
+    return max(1, round(float(epochs / expected)))
+
+
+class Random:
+    """Random configurations without TPE: what the other policies are built on."""
+
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
+        del slots, epochs  # most need neither
+        self._space, self._max_epochs, self._seed = problem.space, problem.max_epochs, seed
+        self._tasks: dict[str, Task] = {}
+
+    def new(self) -> Task:
+        """Return a new configuration, the reference setting first."""
+        index = len(self._tasks)
+        key = f"{self._space.name}-{index:04d}"
+        generator = np.random.default_rng(seed_of(self._seed, self._space.name, index))
+        config = draw(self._space, generator) if index else dict(self._space.reference)
+        self._tasks[key] = Task(key, config, seed_of(self._seed, key), epochs=0)
+        return self._tasks[key]
+
+
+class OneEpoch(Random):
+    """One epoch for as many configurations as two thirds of the budget pay, then the best to full length.
+
+    Egele et al. 2023, arXiv 2307.15422.
+    """
+
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
+        super().__init__(problem, seed, slots, epochs)
+        self._best = max(1, epochs // (3 * (self._max_epochs - 1)))
+        self._first = epochs - self._best * (self._max_epochs - 1)
+        self._scores: list[tuple[float, str]] = []  # a heap, the best first
+        self._reported = 0
+
+    def next(self) -> Task | None:
+        """Return a new configuration, or, once all have had their epoch, the best that was not trained on."""
+        if len(self._tasks) < self._first:
+            return self.new()
+        if self._reported < self._first or not self._scores:
+            return None
+        return self._tasks[heapq.heappop(self._scores)[1]]._replace(epochs=1)
+
+    def report(self, key: str, epoch: int, score: float, seconds: float) -> bool:
+        """Take in a score; every configuration pauses after its first."""
+        del seconds
+        self._reported += epoch == 1
+        if epoch == 1 and math.isfinite(score):
+            heapq.heappush(self._scores, (-score, key))
+        return epoch > 1 and math.isfinite(score)
+
+
+class Pausing(Random):
+    """ASHA as published: every trial pauses at a rung, and a free slot takes up the best that was not, if it is among
+    the best third there, before it begins a new one (Li et al. 2020, arXiv 1810.05934, algorithm 2).
+
+    The engine's form does not pause: who is not good enough on arrival is stopped for good.
+    """
+
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
+        super().__init__(problem, seed, slots, epochs)
+        self._scores: dict[int, dict[str, float]] = {rung: {} for rung in rungs(self._max_epochs, FACTOR, 1)}
+        self._taken_up: dict[int, set[str]] = {rung: set() for rung in self._scores}
+
+    def next(self) -> Task:
+        """Return the best trial that may go on, the furthest first, or else a new one."""
+        for rung, scores in reversed(self._scores.items()):
+            best = sorted(scores, key=scores.__getitem__, reverse=True)[: len(scores) // FACTOR]
+            for key in best:
+                if key not in self._taken_up[rung]:
+                    self._taken_up[rung].add(key)
+                    return self._tasks[key]._replace(epochs=rung)
+        return self.new()
+
+    def report(self, key: str, epoch: int, score: float, seconds: float) -> bool:
+        """Pause at a rung, the reference setting excepted."""
+        del seconds
+        if not math.isfinite(score):
+            return False
+        if epoch not in self._scores:
+            return True
+        self._scores[epoch][key] = score
+        if key.endswith("-0000"):
+            self._taken_up[epoch].add(key)
+        return key in self._taken_up[epoch]
+
+
+class Brackets(Random):
+    """Random configurations, each in one of the brackets of Hyperband, which differ in their first rung.
+
+    A bracket gets as large a share of the trials as in Hyperband (Li et al. 2018, arXiv 1603.06560); within it ASHA
+    decides, as in asynchronous Hyperband.
+    """
+
+    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
+        super().__init__(problem, seed, slots, epochs)
+        every = rungs(self._max_epochs, FACTOR, 1)
+        self._brackets = [Asha(every[skipped:], FACTOR) for skipped in range(len(every) + 1)]
+        halvings = np.arange(len(every), -1, -1)
+        shares = FACTOR**halvings / (halvings + 1)
+        self._shares = shares / shares.sum()  # (brackets,)
+        self._counts = np.zeros(len(shares))
+        self._bracket: dict[str, Asha] = {}
+
+    def next(self) -> Task:
+        """Return a new configuration, in the bracket that lacks most of its share."""
+        task = self.new()
+        lacking = int(np.argmax(self._shares * len(self._tasks) - self._counts))
+        self._counts[lacking] += 1
+        self._bracket[task.key] = self._brackets[lacking]
+        return task
+
+    def report(self, key: str, epoch: int, score: float, seconds: float) -> bool:
+        """Have the bracket decide."""
+        del seconds
+        if not math.isfinite(score):
+            return False
+        decision = self._bracket[key].judge(key, epoch, score)
+        if decision is not None:
+            self._bracket[key].record(key, epoch, score)
+        return decision is None or decision.action == "continue"
+
+
+def _study(policy: Policy, *, no_stopping: bool = False) -> Make:
+    return lambda problem, seed, slots, epochs: Study(problem, seed, slots, epochs, policy, no_stopping)
+
+
+def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
+    del slots, epochs
+    from study.simulation.ray_pair import RayPair  # takes seconds to import
+
+    return RayPair(problem.space, problem.max_epochs, seed, CHANCE)
+
+
+RAY: Final = "Ray's OptunaSearch + ASHA"
+
+POLICIES: Final[dict[str, Make]] = {
+    BASE: _study(Policy(random_share=1.0), no_stopping=True),
+    "TPE, full length": _study(Policy(random_share=0.25), no_stopping=True),
+    "one epoch, then the best": OneEpoch,
+    "Hyperband brackets": Brackets,
+    RAY: _ray,
+    "random + ASHA": _study(Policy(random_share=1.0)),
+    "random + ASHA, early": _study(Policy(random_share=1.0, first_rung=27)),
+    "random + ASHA, early, pausing": Pausing,
+    **{f"TPE + ASHA, {stopped}": _study(Policy(stopped=stopped)) for stopped in get_args(Stopped)},
+}
+OURS: Final = f"TPE + ASHA, {Policy().stopped}"  # the default

@@ -1,0 +1,123 @@
+"""Files of a study on a file system that all nodes reach: any that pyarrow knows by its URI, such as s3://.
+
+Ray's own storage finds file systems in the same way. Without `--storage` all of this is the run folder itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+WHOLE_OR_NOT: Final = ("s3", "gcs", "abfs")  # where a file appears once it is written whole
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The folder `folder` below `uri`. Raises `OSError` where the file system does, `ValueError` for no URI of one."""
+
+    uri: str
+    folder: str = ""
+
+    def __truediv__(self, name: str) -> Storage:
+        return replace(self, folder=f"{self.folder}/{name}" if self.folder else name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"uri": self.uri, "folder": self.folder}  # a connection does not travel
+
+    @cached_property
+    def _place(self) -> tuple[FileSystem, str]:
+        from pyarrow.fs import FileSystem  # half a second that a study without a storage need not spend
+
+        system, base = FileSystem.from_uri(self.uri)
+        return system, f"{base.rstrip('/')}/{self.folder}".rstrip("/")
+
+    def _path(self, name: str) -> str:
+        return f"{self._place[1]}/{name}"
+
+    def put(self, file: Path, name: str) -> None:
+        """Copy `file` there, whole or not at all."""
+        self.write(name, file.read_bytes())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make the file `name`, whole or not at all."""
+        system, path = self._place[0], self._path(name)
+        if system.type_name in WHOLE_OR_NOT:
+            target = path
+        else:
+            target = f"{path}.{secrets.token_hex(4)}.tmp"
+            system.create_dir(path.rpartition("/")[0], recursive=True)
+        with system.open_output_stream(target) as stream:
+            stream.write(content)
+        if target != path:
+            system.move(target, path)
+
+    def get(self, name: str, file: Path) -> bool:
+        """Copy `name` from there to `file`; return whether there is one."""
+        content = self.read(name)
+        if content is None:
+            return False
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f"{file.name}.fetched")
+        temporary.write_bytes(content)
+        temporary.rename(file)
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of `name`, None where there is none."""
+        try:
+            with self._place[0].open_input_stream(self._path(name), compression=None) as stream:
+                content: bytes = stream.read()
+        except FileNotFoundError:
+            return None
+        return content
+
+    def names(self, ending: str) -> set[str]:
+        """Return the names of all files that end with `ending`."""
+        from pyarrow.fs import FileSelector
+
+        system, base = self._place
+        found = system.get_file_info(FileSelector(base, recursive=True, allow_not_found=True))
+        return {file.path.removeprefix(f"{base}/") for file in found if file.path.endswith(ending)}
+
+    def delete(self, name: str) -> None:
+        """Remove `name`, if it is there."""
+        try:
+            self._place[0].delete_file(self._path(name))
+        except FileNotFoundError:
+            return
+
+
+class Files:
+    """The files of one job as a worker sees them, in `folder`.
+
+    That is their place in the run folder, or, where a `storage` is given, a folder of this machine that ends with the
+    object: files are fetched from the storage, and kept there.
+    """
+
+    def __init__(self, folder: Path, storage: Storage | None) -> None:
+        self._storage = storage
+        self.folder = folder
+        if storage is not None:
+            self.folder = Path(tempfile.mkdtemp(prefix="archstudy-"))
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+    def fetch(self, *names: str) -> None:
+        """Bring files here, if they are not; those that the storage lacks stay missing."""
+        if self._storage is not None:
+            for name in names:
+                self._storage.get(name, self.folder / name)
+
+    def keep(self, *names: str) -> None:
+        """See to it that other machines find these files."""
+        if self._storage is not None:
+            for name in names:
+                self._storage.put(self.folder / name, name)

@@ -1,0 +1,399 @@
+"""Studies on real Ray clusters of several nodes, with a storage behind a real S3 API; all on this machine."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+import analysis
+from analysis.events import Event, read_events
+from study import reach, shipping
+from study.job import OpenTest
+from study.plan import Plan, PlanError
+from study.run import parser
+from study.storage import Files, Storage
+from study.test_split import examine
+from study.trial import TrialData, train
+from tests.conftest import CPU
+from tests.test_engine import make, slots
+from tests.test_trial import job
+
+SMALL = ["--max-epochs", "4", "--final-seeds", "1", "--no-report"]
+
+
+# Without Ray
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The URI of a bucket on a server with S3's API on loopback; keys are in the environment, as in life."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "not/a+real/secret/of/anyone")
+        query = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+        from pyarrow.fs import FileSystem
+
+        system, _ = FileSystem.from_uri(f"s3://studies?{query}&allow_bucket_creation=true")
+        system.create_dir("studies")
+        yield f"s3://studies/ours?{query}"
+    server.stop()
+
+
+@pytest.fixture(params=["file", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    """A storage of each kind: where files appear whole by themselves, and where they have to be renamed."""
+    uri = request.getfixturevalue("bucket") if request.param == "s3" else f"file://{tmp_path}/kept"
+    return Storage(uri) / str(request.node.name.partition("[")[0])
+
+
+def test_a_storage_gives_back_what_it_was_given(storage: Storage, tmp_path: Path) -> None:
+    file, back = tmp_path / "file", tmp_path / "new" / "back"
+    assert not storage.get("a/last.pt", back)
+    assert not back.parent.exists()
+    for content in (b"first", b"second"):
+        file.write_bytes(content)
+        storage.put(file, "a/last.pt")
+        assert storage.get("a/last.pt", back)
+        assert back.read_bytes() == content
+    assert storage.names("last.pt") == {"a/last.pt"}
+    assert (storage / "a").read("last.pt") == b"second"
+    storage.delete("a/last.pt")
+    storage.delete("a/last.pt")
+    assert storage.read("a/last.pt") is None
+    assert storage.names("") - {"a"} == set()
+
+
+def test_files_of_a_job_travel_through_the_storage_and_leave_nothing_here(storage: Storage, tmp_path: Path) -> None:
+    here, there = Files(tmp_path / "unused", storage), Files(tmp_path / "unused", storage)
+    (here.folder / "last.pt").write_bytes(b"epoch 3")
+    here.keep("last.pt")
+    there.fetch("last.pt", "model.json")
+    assert [path.name for path in there.folder.iterdir()] == ["last.pt"]
+    assert (there.folder / "last.pt").read_bytes() == b"epoch 3"
+    folders = here.folder, there.folder
+    del here, there
+    assert not any(folder.exists() for folder in folders)
+    assert not (tmp_path / "unused").exists()
+
+
+def test_a_trial_goes_on_and_is_tested_on_other_machines(
+    storage: Storage, tmp_path: Path, trial_data: TrialData
+) -> None:
+    """Three folders that nobody shares; what they have in common is the storage."""
+    places = iter(tmp_path / name for name in ("a", "b"))
+    asked = [replace(job(place, max_epochs=2), kind="final", storage=storage / "t-seed1") for place in places]
+    assert [event["event"] for event in islice(train(asked[0], trial_data, CPU), 3)] == ["started", "epoch", "epoch"]
+    started, *_, last = train(asked[1], trial_data, CPU)
+    assert started["from_epoch"] == 1
+    assert not any(any(place.folder.iterdir()) for place in asked)
+    job_c = OpenTest(("t-seed1",), (asked[0].network,), tmp_path / "c", fp32=False, storage=storage)
+    [tested] = examine(job_c, trial_data.validation, CPU)
+    assert tested["test_score"] == pytest.approx(last["val_score"])
+    assert storage.names(".npz") == {"t-seed1/predictions.npz", "test_images.npz"}
+
+
+def test_a_storage_that_stops_answering_costs_no_trial_but_a_final_run(
+    tmp_path: Path, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError("no answer")
+
+    storage = Storage(f"file://{tmp_path}/kept")
+    monkeypatch.setattr(Storage, "put", fail)
+    asked = replace(job(tmp_path / "t", max_epochs=2), storage=storage)
+    assert [event["event"] for event in train(asked, trial_data, CPU)] == ["started", "epoch", "epoch"]
+    *_, ended = train(replace(asked, kind="final"), trial_data, CPU)
+    assert (ended["state"], ended["error"]) == ("failed", "OSError: no answer")
+
+
+def test_a_storage_that_does_not_work_is_refused(bucket: str, tmp_path: Path) -> None:
+    def check(uri: str, *, new: bool = True) -> None:
+        reach.check_storage(Plan(("resnet",), name="n", runs=tmp_path, storage=uri), new=new)
+
+    missing = bucket.replace("studies", "other")
+    for uri, why in ((missing, "bucket does not exist"), ("s4://x", "Unrecognized filesystem type")):
+        with pytest.raises(PlanError, match=f"no file can be kept there: .*{why}"):
+            check(uri)
+    check(bucket)
+    (Storage(bucket) / "n").write("study.json", b"{}")
+    with pytest.raises(PlanError, match=r"there is a study called n\. Resume that one"):
+        check(bucket)
+    check(bucket, new=False)
+
+
+def test_nodes_that_do_not_reach_the_files_are_named(tmp_path: Path, bucket: str) -> None:
+    plan = Plan(("resnet",), name="n", runs=tmp_path / "runs")
+    reach.check_nodes(plan, None, lambda question: {"node": why} if (why := question()) else {})
+
+    def blind(question: Callable[[], str | None]) -> dict[str, str]:
+        [mark] = (tmp_path / "runs").glob(".reach-*")
+        content = mark.read_text()
+        mark.write_text("another folder")
+        seen = {"gpu-7 (10.0.0.7)": str(question())}
+        mark.rename(tmp_path / "away")
+        seen["gpu-8 (10.0.0.8)"] = str(question())
+        (tmp_path / "away").rename(mark).write_text(content)
+        return seen
+
+    with pytest.raises(PlanError) as caught:
+        reach.check_nodes(plan, None, blind)
+    assert f"--runs {tmp_path}/runs is not reached by 2 of the nodes" in str(caught.value)
+    assert "gpu-7 (10.0.0.7): another folder has this path; gpu-8 (10.0.0.8): it does not see that" in str(caught.value)
+    assert "--storage, such as s3://" in str(caught.value)
+    assert not list((tmp_path / "runs").iterdir())
+    kept = Storage(bucket) / "n"
+
+    def overwritten(question: Callable[[], str | None]) -> dict[str, str]:
+        kept.write("reach", b"of another study")
+        return {"node": str(question())}
+
+    with pytest.raises(PlanError, match=r"is not reached by 1 of the nodes \(node: it sees another content\)"):
+        reach.check_nodes(plan, kept, overwritten)
+
+
+def test_own_files_are_packed_with_what_they_import_and_nothing_else(tmp_path: Path) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    for name in ("home/space.py", "home/helper.py", "home/blocks/__init__.py", "home/blocks/a.py", "home/data/x.py",
+                 "home/photo.jpg", "other/space.py"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    folders, code = shipping.pack([home / "space.py", other / "space.py"], tmp_path / "scratch")
+    assert [Path(folder).name for folder in folders] == [*shipping.PACKAGES, shipping.OWN]
+    sent = Path(folders[-1])
+    copied = {str(path.relative_to(sent)) for path in sent.rglob("*.py")}
+    assert copied == {"0/space.py", "0/helper.py", "0/blocks/__init__.py", "0/blocks/a.py", "1/space.py"}
+    assert {file: (sent / copy).read_text() for file, copy in code.copies.items()} == {
+        str(home / "space.py"): "home/space.py",
+        str(other / "space.py"): "other/space.py",
+    }
+
+
+def test_slots_follow_the_nodes_and_both_are_in_the_log(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    first = [engine.next_job(), engine.next_job()]
+    assert engine.next_job() == "wait"
+    engine.resize(slots(3), 2)
+    assert engine.next_job() not in (*first, "wait")
+    engine.resize(slots(1), 1)
+    assert engine.next_job() == "wait"
+    engine.resize(slots(1), 1)  # nothing new
+    events, _ = read_events(tmp_path / "s" / "events.jsonl")
+    engine.close()
+    told = [(event["nodes"], event["slots"]) for event in events if event["event"] == "slots_changed"]
+    assert told == [(2, 3), (1, 1)]
+
+
+PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
+
+
+def test_every_command_of_the_page_has_flags_that_exist() -> None:
+    joined = re.sub(r"\\\n\s*|\n    --", lambda found: " --" if "--" in found[0] else " ", PAGE)
+    commands = re.findall(r"python -m study\.run ((?:--|[$])[^`'#&\n]*)", joined)
+    assert len(commands) >= 6
+    for command in commands:
+        asked = parser().parse_args(command.replace("$what", "").split())
+        assert asked.address in (None, "auto")
+
+
+def test_the_manifests_have_the_form_that_their_readers_want() -> None:
+    job, cloud = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+    found = find_spec("ray")
+    assert found is not None
+    assert found.origin is not None
+    jsonschema.validate(cloud, json.loads((Path(found.origin).parent / "autoscaler" / "ray-schema.json").read_text()))
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == version("ray")
+    assert cluster["authOptions"] == {"mode": "token"}
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    assert len({group["template"]["spec"]["containers"][0]["image"] for group in groups}) == 1
+
+
+# With Ray
+
+
+class Nodes:
+    """A Ray cluster on this machine whose nodes come and go."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        self.address: str = self._cluster.address
+
+    def join(self, **resources: Any) -> Any:
+        return self._cluster.add_node(**resources)
+
+    def leave(self, node: Any) -> None:
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    def alive(self) -> set[str]:
+        return {node["NodeID"] for node in self._cluster.global_state.node_table() if node["Alive"]}
+
+    def shutdown(self) -> None:
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    made = Nodes()
+    yield made
+    made.shutdown()
+
+
+class Study:
+    """A study in a process of its own."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.folder = folder
+        command = [sys.executable, "-m", "study.run", *flags]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def events(self) -> list[Event]:
+        return read_events(self.folder / "events.jsonl")[0]
+
+    def wait_for(self, seen: Callable[[list[Event]], Any], seconds: float = 180) -> None:
+        deadline = time.monotonic() + seconds
+        while not seen(self.events()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                pytest.fail(f"ended or too late: {self.process.communicate()}")
+            time.sleep(0.1)
+
+    def end(self, seconds: float = 300) -> tuple[int, str]:
+        out, err = self.process.communicate(timeout=seconds)
+        return self.process.returncode, out + err
+
+
+OWN_SPACE = """
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from torch import nn
+import helper
+from study.spaces import SPACES
+
+def own(*, in_channels, num_classes, image_size, **layers):
+    place = Path("PLACE")
+    deadline = time.monotonic() + 120
+    (place / f"worker-{os.getpid()}").touch()
+    while (place / "wait").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size[0] * image_size[1], num_classes))
+
+SPACE = replace(SPACES["mlp"], name="own", network="own")
+"""
+
+
+def _driver_lost(study: Study, kept: Storage, home: Path, flags: list[str]) -> Study:
+    """Kill the driver, lose its run folder, and go on from what the storage has."""
+    study.process.kill()
+    study.process.communicate()
+    shutil.rmtree(study.folder)
+    for name in ("study.json", "events.jsonl"):
+        assert kept.get(name, study.folder / name)
+    home.mkdir()
+    (home / "own_space.py").write_text(OWN_SPACE.replace("PLACE", str(home.parent)))
+    (home / "helper.py").write_text("")
+    return Study(study.folder, "--resume", str(study.folder), "--no-report", *flags[:2])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # Ray's
+def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, bucket: str, tmp_path: Path) -> None:
+    """Own files shipped, checkpoints in S3, a custom resource, one node that joins and one that leaves."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "own_space.py").write_text(OWN_SPACE.replace("PLACE", str(tmp_path)))
+    (home / "helper.py").write_text("")
+    stays = nodes.join(num_cpus=1, resources={"fast": 1})
+    flags = ["--address", nodes.address, "--storage", bucket, "--runs", str(tmp_path), "--name", "s", *SMALL]
+    study = Study(
+        tmp_path / "s", "--space", str(home / "own_space.py"), "--trials", "8", "--resources", "fast=1", *flags
+    )
+    study.wait_for(lambda events: any(event["event"] == "epoch" for event in events))
+    shutil.rmtree(home)  # workers have copies
+    (tmp_path / "wait").touch()  # else trials this short would all be done before a further worker has started
+    joined = nodes.join(num_cpus=1, resources={"fast": 1})
+    for marker in tmp_path.glob("worker-*"):
+        marker.unlink()
+    study.wait_for(lambda _: len(list(tmp_path.glob("worker-*"))) == 2)
+    (tmp_path / "wait").unlink()
+    study.wait_for(lambda events: len({event["worker"] for event in events if event["event"] == "started"}) == 2)
+    (tmp_path / "wait").touch()
+    nodes.leave(joined)
+    study.wait_for(lambda events: [e["slots"] for e in events if e["event"] == "slots_changed"] == [2, 1])
+    study = _driver_lost(study, Storage(bucket) / "s", home, flags)
+    (tmp_path / "wait").unlink()
+    code, out = study.end()
+    nodes.leave(stays)
+    assert code == 0, out
+    tables = analysis.read(study.folder)
+    assert tables.trials["state"].isin(["finished", "stopped", "diverged"]).all()
+    assert len(tables.trials) == 8
+    assert tables.final["test_score"].notna().all()
+    assert {path.name for path in (study.folder / "final").glob("*/*")} == {
+        "model.json", "model.safetensors", "predictions.npz",
+    }  # fmt: skip
+    kept = Storage(bucket) / "s"
+    assert kept.read("events.jsonl") == (study.folder / "events.jsonl").read_bytes()
+    assert kept.names("last.pt") == set()
+    secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
+    assert not any(secret in path.read_bytes() for path in study.folder.rglob("*") if path.is_file())
+    assert json.loads((study.folder / "study.json").read_text())["storage"] == bucket
+
+
+def _can_hide_folders() -> bool:
+    return shutil.which("unshare") is not None and subprocess.run(["unshare", "-m", "true"]).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # Ray's
+@pytest.mark.skipif(not _can_hide_folders(), reason="nothing can be hidden from a process here")
+def test_a_node_that_does_not_see_the_run_folder_is_named_before_anything_starts(nodes: Nodes, tmp_path: Path) -> None:
+    """On one of two nodes another file system lies in the place of the shared folder."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    sees = nodes.join(num_cpus=1)
+    before = nodes.alive()
+    start = f"{sys.executable} -m ray.scripts.scripts start --address={nodes.address} --num-cpus=1 --block"
+    hidden = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none {shared} && exec {start}"]
+    blind = subprocess.Popen(hidden, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while nodes.alive() <= before:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        flags = ["--address", nodes.address, "--runs", str(shared), "--name", "s", *SMALL]
+        code, out = Study(shared / "s", "--space", "resnet", *flags).end()
+    finally:
+        blind.terminate()
+        blind.wait(60)
+        nodes.leave(sees)
+    assert code == 2
+    assert f"--runs {shared} is not reached by 1 of the nodes (" in out
+    assert "it does not see that folder" in out
+    assert not list(shared.iterdir())

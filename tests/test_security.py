@@ -1,0 +1,347 @@
+"""What a study must not do: listen to the network, run what lies in a run folder, leave it, tell secrets."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+import analysis
+from analysis.events import BrokenLogError, read_events
+from analysis.report import write_report
+from study import secrets
+from study.job import OpenTest
+from study.launch import resume
+from study.log import Log
+from study.plan import Plan, PlanError
+from study.run import main
+from study.secrets import masked, masked_url, secret_values
+from study.test_split import examine
+from study.trial import TrialData, train
+from tests.conftest import CPU
+from tests.dashboard_page import open_browser
+from tests.sample_run import SampleRun
+from tests.test_trial import job
+
+SECRET = "hunter2-hunter2"
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://AKID:k/e@y@bucket/folder", "s3://AKID:***@bucket/folder"),
+        ("http://host:5000/people@work", None),
+        ("s3://AKID:key@bucket/folder?region=x", "s3://AKID:***@bucket/folder?region=x"),
+        ("postgresql+psycopg://me:pw@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
+        ("s3://bucket?secret_key=abc&region=x", "s3://bucket?secret_key=***&region=x"),
+        ("abfs://c@account/x?account_key=abc", "abfs://c@account/x?account_key=***"),
+        ("https://host/x?sig=abc", "https://host/x?sig=***"),
+        ("s3://bucket/folder?endpoint_override=127.0.0.1:9000&scheme=http", None),
+        ("sqlite:////home/me/x.db", None),
+        ("postgresql://me@host/db", None),
+        ("10.0.0.1:6379", None),
+        ("auto", None),
+    ],
+)
+def test_passwords_and_keys_in_urls_are_found(url: str, shown: str | None) -> None:
+    assert masked_url(url) == (shown or url)
+    assert masked(f"no file at '{url}', see there") == f"no file at '{shown or url}', see there"
+
+
+@pytest.mark.parametrize("flag", ["address", "storage", "optuna_storage", "mlflow"])
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(
+    flag: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = main(["--space", "resnet", f"--{flag.replace('_', '-')}", f"postgresql://me:{SECRET}@host/db"])
+    said = capsys.readouterr()
+    assert code == 2
+    assert "must hold no password or key" in said.err
+    assert "postgresql://me:***@host/db" in said.err
+    assert SECRET not in said.out + said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_secret_variables_are_told_by_their_names_and_by_passwords_in_urls(tmp_path: Path) -> None:
+    variables = {
+        "AWS_SECRET_ACCESS_KEY": "a/secret+key",
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "PGPASSWORD": "short",
+        "DATABASE": "postgresql://me:of-a-url@host/db",
+        "RAY_AUTH_TOKEN_PATH": str(tmp_path),
+        "HOME": "/home/somebody",
+        "MONKEY": "eats-bananas",
+    }
+    assert secret_values(variables) == {"a/secret+key", "AKIDEXAMPLE", "of-a-url"}
+
+
+@pytest.fixture
+def secret_in_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SERVICE_TOKEN", SECRET)
+    secrets._values.cache_clear()
+    yield
+    secrets._values.cache_clear()
+
+
+@pytest.mark.usefixtures("secret_in_environment")
+def test_secrets_that_an_error_quotes_reach_neither_the_log_nor_trial_log(
+    tmp_path: Path, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise ValueError(f"no answer from {SECRET} nor https://me:of-a-url@host")
+
+    monkeypatch.setattr("models.build", fail)
+    asked = job(tmp_path / "t")
+    [ended] = train(asked, trial_data, CPU)
+    log = Log(tmp_path / "events.jsonl")
+    log.append({**ended, "trial": "resnet-0000", "epochs_trained": 0})
+    log.close()
+    for file in (asked.folder / "trial.log", log.path):
+        content = file.read_text()
+        assert "no answer from *** nor https://me:***@host" in content
+        assert SECRET not in content
+
+
+# What lies in a run folder
+
+
+class Evil:
+    """A pickle that makes a file when it is opened."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.trace,)
+
+
+def test_the_pickle_would_run(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Evil(tmp_path / "trace")))
+    assert (tmp_path / "trace").exists()
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path, trial_data: TrialData) -> None:
+    asked = job(tmp_path / "t")
+    torch.save({"epoch": Evil(tmp_path / "trace")}, asked.folder / "last.pt")
+    *_, last = train(asked, trial_data, CPU)
+    assert not (tmp_path / "trace").exists()
+    assert last["event"] in ("epoch", "ended")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json", "predictions.npz"])
+def test_what_a_final_run_left_runs_no_code(name: str, tmp_path: Path, trial_data: TrialData) -> None:
+    asked = replace(job(tmp_path / "t-seed1", max_epochs=1), kind="final")
+    list(train(asked, trial_data, CPU))
+    file = asked.folder / name
+    (tmp_path / "evil.py").write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'trace')!r}).touch()")
+    if name == "model.json":
+        file.write_text(json.dumps({**json.loads(file.read_text()), "name": f"{tmp_path / 'evil.py'}:network"}))
+    elif name == "predictions.npz":
+        (tmp_path / "u-seed1").mkdir()  # of an earlier final run, whose mistakes are looked at
+        file = tmp_path / "u-seed1" / name
+        np.savez(file, probability=np.array([Evil(tmp_path / "trace")], dtype=object))
+    else:
+        file.write_bytes(pickle.dumps(Evil(tmp_path / "trace")))
+    with suppress(ValueError, SafetensorError):  # refused is as good as read safely
+        list(examine(OpenTest(("t-seed1",), (asked.network,), tmp_path, fp32=False), trial_data.validation, CPU))
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.slow  # writes a report
+def test_a_report_of_a_folder_with_pickles_runs_none(tmp_path: Path) -> None:
+    run = SampleRun(spaces=("resnet",), trials=4).write(tmp_path / "run")
+    arrays = [*run.glob("final/*/predictions.npz"), run / "final" / "test_images.npz"]
+    for file in arrays:
+        evil = np.array([Evil(tmp_path / "trace")], dtype=object)
+        np.savez(file, label=evil, probability=evil, index=evil, image=evil)
+    try:
+        write_report(run)
+    except ValueError as error:
+        assert "allow_pickle=False" in str(error)  # noqa: PT017
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"trial": "../../home"}, {"trial": "/etc"}, {"space": ".."}, {"trial": "a/b"}, {"trial": ""}]
+)
+def test_names_that_lead_out_of_the_folder_make_a_broken_log(change: dict[str, str], tmp_path: Path) -> None:
+    run = SampleRun(spaces=("resnet",), trials=4).write(tmp_path / "run")
+    log = run / "events.jsonl"
+    lines = log.read_text().splitlines()
+    number = next(i for i, line in enumerate(lines) if json.loads(line)["event"] == "suggested")
+    lines[number] = json.dumps({**json.loads(lines[number]), **change})
+    log.write_text("\n".join(lines) + "\n")
+    with pytest.raises(BrokenLogError, match=rf"events.jsonl:{number + 1}: .* has other characters than a name's"):
+        analysis.read(run)
+
+
+def test_a_space_file_that_came_with_the_run_folder_is_not_run(tmp_path: Path) -> None:
+    run = SampleRun(spaces=("resnet",), trials=4).write(tmp_path / "run")
+    evil = run / "space.py"
+    evil.write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'trace')!r}).touch()")
+    content = json.loads((run / "study.json").read_text())
+    content["spaces"]["resnet"]["file"] = str(evil)
+    content |= {"data_dir": "data", "fp32": False}
+    (run / "study.json").write_text(json.dumps(content))
+    with pytest.raises(PlanError, match=r"space\.py, which lies in the run folder"):
+        resume(run)
+    assert not (tmp_path / "trace").exists()
+
+
+# A running study
+
+
+@dataclass(frozen=True)
+class Running:
+    """A study on this machine, without a cluster: its driver, its run folder, what it printed."""
+
+    driver: int
+    folder: Path
+    mirror: str
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("running")
+    mirror = f"sqlite:///{folder / 'optuna.db'}"
+    flags = [
+        "--space",
+        "resnet",
+        "--trials",
+        "40",
+        "--max-epochs",
+        "4",
+        "--no-report",
+        "--optuna-storage",
+        mirror,
+        "--tensorboard",
+    ]
+    command = [sys.executable, "-m", "study.run", *flags, "--runs", str(folder), "--name", "s"]
+    environment = {**os.environ, "AWS_SECRET_ACCESS_KEY": SECRET, "PGPASSWORD": SECRET}
+    with (folder / "printed").open("w") as printed:
+        process = subprocess.Popen(command, stdout=printed, stderr=printed, env=environment)
+        deadline = time.monotonic() + 180
+        while sum(event["event"] == "ended" for event in read_events(folder / "s" / "events.jsonl")[0]) < 4:
+            assert process.poll() is None, (folder / "printed").read_text()
+            assert time.monotonic() < deadline, (folder / "printed").read_text()
+            time.sleep(0.2)
+        yield Running(process.pid, folder / "s", mirror)
+        process.terminate()
+        process.wait(60)
+
+
+def descendants(process: int) -> set[int]:
+    """The process and all below it."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found, new = set(), {process}
+    while new:
+        found |= new
+        new = {child for one in new for child in children.get(one, [])} - found
+    return found
+
+
+def listening(processes: set[int]) -> dict[str, set[str]]:
+    """Addresses that the processes listen on, with their names and ports."""
+    owners = {}
+    for process in processes:
+        name = Path(f"/proc/{process}/comm").read_text().strip()
+        for link in Path(f"/proc/{process}/fd").iterdir():
+            try:
+                owners[str(link.readlink())] = name
+            except OSError:
+                continue
+    found: dict[str, set[str]] = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            owner = owners.get(f"socket:[{fields[9]}]")
+            if fields[3] == "0A" and owner is not None:
+                address, port = fields[1].split(":")
+                found.setdefault(address, set()).add(f"{owner}:{int(port, 16)}")
+    return found
+
+
+LOOPBACK = {"0100007F", "0" * 24 + "01000000", "0000000000000000FFFF00000100007F"}
+
+
+@pytest.mark.slow
+def test_a_study_on_one_machine_listens_on_loopback_alone(running: Running) -> None:
+    found = listening(descendants(running.driver))
+    assert sum(map(len, found.values())) >= 5, "these are not all of Ray's processes"
+    assert found.keys() <= LOOPBACK, {address: found[address] for address in found.keys() - LOOPBACK}
+
+
+@pytest.mark.slow
+def test_the_dashboard_asks_for_the_token(running: Running) -> None:
+    [line] = [line for line in (running.folder.parent / "printed").read_text().splitlines() if "Dashboard" in line]
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{line.split()[1]}/api/jobs/", timeout=20)
+    caught.value.close()
+    assert caught.value.code == 401
+
+
+@pytest.mark.slow
+def test_no_secret_of_the_environment_is_in_the_run_folder_or_printed(running: Running) -> None:
+    files = [path for path in running.folder.parent.rglob("*") if path.is_file()]
+    assert {"study.json", "events.jsonl", "optuna.db", "printed"} <= {path.name for path in files}
+    assert "resnet-0000" in {path.parent.name for path in files if path.parent.parent.name == "tensorboard"}
+    assert not [path for path in files if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None or shutil.which("chromedriver") is None, reason="no Chromium here")
+def test_optuna_dashboard_shows_the_running_study_with_stopped_trials_as_pruned(running: Running) -> None:
+    """Its list of studies, then one's trials, as a person sees them."""
+    from optuna_dashboard import wsgi
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = make_server("127.0.0.1", 0, wsgi(running.mirror), handler_class=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with open_browser() as browser:
+        wait = WebDriverWait(browser, 60)
+        browser.get(f"http://127.0.0.1:{server.server_port}/dashboard")
+        wait.until(lambda b: "s / resnet" in b.find_element(By.TAG_NAME, "body").text)
+        browser.get(f"http://127.0.0.1:{server.server_port}/dashboard/studies/1/trials")
+        wait.until(lambda b: "Pruned" in b.find_element(By.TAG_NAME, "body").text)
+        text = browser.find_element(By.TAG_NAME, "body").text
+    server.shutdown()
+    server.server_close()
+    assert "Complete" in text
+    events, _ = read_events(running.folder / "events.jsonl")
+    assert any(event["event"] == "ended" and event["state"] == "stopped" for event in events)
+    assert events[-1]["event"] != "study_closed", "the page was to be read while the study ran"
+
+
+def test_the_plan_is_checked_at_a_resume_too(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="must hold no password"):
+        Plan(("resnet",), runs=tmp_path, storage=f"s3://a:{SECRET}@b").check_numbers()
