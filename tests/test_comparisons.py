@@ -184,3 +184,17 @@ def test_many_marks_are_rasterised(tables: StudyTables, name: str) -> None:
             if mark.get_rasterized()
         ]
     assert marks
+
+
+def test_white_ends_never_hide_the_bars(tables: StudyTables) -> None:
+    figure = FIGURES["timeline"]
+    data = figure.data(tables)
+    crowded = pd.concat([data] * 10)
+
+    def whites(rows: pd.DataFrame) -> int:
+        with style.style():
+            axes = figure.canvas(rows, tables.plan).axes[0]
+        return sum(bool((np.asarray(mark.get_edgecolor()) == 1).all()) for mark in axes.collections)
+
+    assert whites(data) == 2
+    assert whites(crowded) == 0

@@ -59,7 +59,7 @@ def draw_cost(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
         front = rows[rows["front"]].sort_values("value")
         axes.plot(front["value"], front["score"], drawstyle="steps-post", color=style.INK, linewidth=1, gid="front")
         for space in rows["space"].unique():
-            _marks(axes, rows[rows["space"] == space], style.look(space, plan))
+            _marks(axes, rows[rows["space"] == space], style.look(space, plan), len(data) > style.MANY_MARKS)
         _log_axis(axes, rows["value"])
         axes.set_xlabel(COSTS[cost])
         axes.grid(axis="y")
@@ -67,8 +67,7 @@ def draw_cost(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     style.legend_below(canvas, _legend(list(data["space"].unique()), plan))
 
 
-def _marks(axes: Axes, rows: pd.DataFrame, look: dict[str, Any]) -> None:
-    many = len(rows) > style.MANY_MARKS
+def _marks(axes: Axes, rows: pd.DataFrame, look: dict[str, Any], many: bool) -> None:
     mark = {"color": look["color"], "marker": look["marker"], "linestyle": "", "rasterized": many}
     axes.plot(rows["value"], rows["score"], markersize=4.5, markerfacecolor="white", alpha=0.8, **mark)
     won = rows[rows["winner"]]

@@ -21,6 +21,7 @@ PARTS = {
     "final runs": (0.25, "||"),
     "saved by stopping": (0.0, "//"),
 }
+ENDS_PER_SLOT = 100  # up to here a bar is wide enough for a white end
 NAMED_SLOTS = 24  # up to here each slot has its number
 
 
@@ -152,6 +153,8 @@ def _bars(axes: Axes, rows: pd.DataFrame, colour: str, unit: float, thick: float
         axes.add_collection(bars)
         if kind == "final":  # told from trials by a dark core
             axes.add_collection(LineCollection(list(lines), linewidths=thick / 5, colors=style.INK, rasterized=many))
+    if len(rows) > ENDS_PER_SLOT * rows["slot"].nunique():  # the white ends would hide the bars
+        return
     ends = LineCollection(list(_ends(rows, unit, thick)), colors="white", linewidths=0.7, rasterized=many)
     axes.add_collection(ends)
 
@@ -193,7 +196,7 @@ def caption_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: A
         f"When each of {wording.count(len(data), 'attempt')} was on which of "
         f"{wording.count(int(data['slot'].max()), 'slot')}"
         f"{more}. A bar ends when the driver heard of the end, and begins no later than its epochs took, so what lies "
-        "between bars is building, waiting and reports. White: the end of a bar."
+        "between bars is building, waiting and reports. White, where there is room: the end of a bar."
     )
 
 
