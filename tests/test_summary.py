@@ -18,6 +18,25 @@ def test_the_multiply_adds_are_those_worked_by_hand() -> None:
     assert models.multiply_adds(lenet.build(), lenet.input_shape) == convolutions + 400 * 120 + 120 * 84 + 84 * 10
 
 
+def test_counting_leaves_the_network_and_the_random_state_as_they_were() -> None:
+    reference = models.reference("D-lenet-bn")
+    network = reference.build().train()
+    state, before = torch.get_rng_state(), {name: value.clone() for name, value in network.state_dict().items()}
+    models.multiply_adds(network, reference.input_shape)
+    assert network.training
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_layers_have_their_shape_and_counts() -> None:
+    reference = models.reference("D-lenet")
+    rows = {f"{row['layer']} {row['name']}": row for row in summary.layers(reference.build(), reference.input_shape)}
+    second = rows["Conv2d 4"] if "Conv2d 4" in rows else rows["Conv2d 3"]
+    assert second["output"] == [16, 10, 10]
+    assert (second["parameters"], second["multiply_adds"]) == (2_416, 241_600)
+    assert rows[next(iter(rows))]["parameters"] is None
+
+
 def test_layers_by_hand_are_counted_too() -> None:
     reference = models.reference("B-handwritten")
     assert models.multiply_adds(reference.build(), reference.input_shape) == 30 * 30 * 32 * 27 + 32 * 10

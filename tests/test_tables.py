@@ -14,6 +14,7 @@ from scipy import stats as reference
 
 import analysis
 from analysis import predictions, stats, tables
+from analysis.attempts import ATTEMPT_COLUMNS
 from analysis.events import EVENTS, BrokenLogError
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
@@ -219,7 +220,7 @@ def test_the_page_names_the_columns_and_events_of_the_code() -> None:
     assert list(tables.FINAL_EPOCH_COLUMNS)[1:] == list(tables.EPOCH_COLUMNS)[1:]
     assert first_cells("`.final`") == list(tables.FINAL_COLUMNS)
     assert first_cells("`.decisions`") == list(tables.DECISION_COLUMNS)
-    assert first_cells("`.attempts`") == list(tables.ATTEMPT_COLUMNS)
+    assert first_cells("`.attempts`") == list(ATTEMPT_COLUMNS)
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", parts["Events"], flags=re.MULTILINE)
     assert {name: tuple(re.findall(r"`(\w+)`", fields)) for name, fields in rows} == EVENTS
 
