@@ -101,7 +101,7 @@ def own_memory(folder: Path, count: int, **environment: str) -> dict[str, list[i
     """
     folder.mkdir()
     (folder / "small.py").write_text(SPACE)
-    flags = ["--space", str(folder / "small.py"), "--trials", "2", "--max-epochs", "3"]
+    flags = ["--space", str(folder / "small.py"), "--trials", "2", "--max-epochs", "2", "--final-seeds", "1"]
     study = Study(folder, count, SIDE, *flags, **environment)
     least: dict[int, int] = {}
 

@@ -194,7 +194,7 @@ def test_a_score_that_is_taken_back_ranks_no_one() -> None:
         sampler.report(key, 1, score)
     sampler.tell("a", "failed", None)
     sampler.tell("b", "stopped", None)
-    assert [trial.value for trial in sampler.history()] == [0.5]  # alone at the rung: 1 - 0.5 / 1
+    assert [trial.value for trial in sampler.history()] == [None, 0.5]  # alone at the rung: 1 - 0.5 / 1
 
 
 def test_a_seed_depends_on_every_part() -> None:
