@@ -146,7 +146,14 @@ def _end(engine: Engine, meter: Meter, suggesting: list[float]) -> Row:
 def made_up(job: Job) -> Iterator[list[Event]]:
     """Give what a slot would say of `job`: in one piece what lies between two rungs."""
     draws = np.random.default_rng(job.seed)
-    place = {"parameters": 1, "device": "cpu", "precision": "float32", "node": "node", "worker": os.getpid()}
+    place = {
+        "parameters": 1,
+        "multiply_adds": 1,
+        "device": "cpu",
+        "precision": "float32",
+        "node": "node",
+        "worker": os.getpid(),
+    }
     facts: list[Event] = [{"event": "started", "from_epoch": 0, **place}]
     for epoch in range(1, job.max_epochs + 1):
         numbers = dict(zip(CURVE[1:], draws.random(len(CURVE) - 1).tolist(), strict=True))
@@ -246,7 +253,14 @@ def resumed(trials: int, folder: Path) -> Row:
 def write_long_log(plan: Plan) -> None:
     """Write the log of a study none of whose trials was stopped, with random numbers at their full length."""
     draws, sampler = np.random.default_rng(0), Sampler(TINY, 0)
-    place = {"attempt": 1, "from_epoch": 0, "parameters": 1, "device": "cpu", "precision": "float32"}
+    place = {
+        "attempt": 1,
+        "from_epoch": 0,
+        "parameters": 1,
+        "multiply_adds": 1,
+        "device": "cpu",
+        "precision": "float32",
+    }
     curve = ("train_loss", "train_score", "val_loss", "lr", "seconds", "images_per_second")
     with (plan.folder / "events.jsonl").open("w") as file:
 

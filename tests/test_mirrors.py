@@ -22,7 +22,15 @@ from tests.test_engine import finish, make, row
 
 CREATED = "2026-11-22T08:00:00+00:00"
 SPACE = {"resnet": SPACES["resnet"]}
-PLACE = {"from_epoch": 0, "parameters": 1, "device": "cpu", "precision": "float32", "node": "n", "worker": 1}
+PLACE = {
+    "from_epoch": 0,
+    "parameters": 1,
+    "multiply_adds": 1,
+    "device": "cpu",
+    "precision": "float32",
+    "node": "n",
+    "worker": 1,
+}
 
 # What each mirror shows of a study: of each run the scores by epoch and its state, as the tool calls it.
 Found = dict[str, tuple[dict[int, float], str]]

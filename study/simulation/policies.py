@@ -86,6 +86,7 @@ class Study:
 PLACE: Final = {
     "from_epoch": 0,
     "parameters": 1,
+    "multiply_adds": 1,
     "device": "simulated",
     "precision": "float32",
     "node": "simulated",
