@@ -25,7 +25,7 @@ from study.run import main
 count, side = int(sys.argv[1]), int(sys.argv[2])
 
 def made(folder):
-    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, side, side), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
     train, test = Images(pixels, np.arange(count) % 10), Images(pixels[:50].copy(), np.arange(50) % 10)
     return replace(load("digits", folder), name="made", train=train, test=test)
 
