@@ -228,7 +228,7 @@ class Plan:
             **content.get("mirrors", {}),
             # Studies from before these were written have neither.
             "no_stopping": content.get("no_stopping", False),
-            "policy": Policy(**content["policy"]) if "policy" in content else FIRST_POLICY,
+            "policy": Policy(**{**asdict(FIRST_POLICY), **content.get("policy", {})}),
             "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})

@@ -68,7 +68,9 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
         yield from ({"event": "epoch", **row} for row in trial.rows[job.logged_epochs :])
         while not trial.done:
             row = trial.train_epoch()
-            if not trial.done:
+            if row["epoch"] in job.rungs:  # where it may pause, to go on in another slot
+                trial.save()
+            elif not trial.done:
                 trial.save_if_cheap()
             elif job.kind == "final":
                 trial.keep_model()
