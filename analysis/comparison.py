@@ -21,7 +21,7 @@ from analysis import studies as together
 from analysis import summary, verdicts, wording
 from analysis.figures.together import FIGURES
 from analysis.intervals import Interval
-from analysis.paper_tables import PaperTable, bare, gap_unit, leaders, score_unit
+from analysis.paper_tables import PaperTable, bare, leaders, pair_texts, score_unit
 from analysis.parts import Panel, cells, render, write, write_figure
 from analysis.studies import Over, Studies, Study
 from analysis.venues import Venue, venue
@@ -72,8 +72,8 @@ def _panels(found: Studies, folder: Path, printed: Venue | None) -> Iterator[Pan
         if not data.empty:
             number += 1
             drawn = write_figure(figure, data, found.plan, folder / name, printed)
-            said = {"caption": figure.caption(data, found), "alt": figure.alt(data, found)}
-            panel = replace(panel, number=number, **said, **drawn)
+            caption, alt = figure.caption(data, found), figure.alt(data, found)
+            panel = replace(panel, number=number, caption=caption, alt=alt, **drawn)
         yield panel
 
 
@@ -178,8 +178,8 @@ def _pairs_explained(found: Studies, margin: float) -> str:
     together_hold = max(0, 100 - 5 * sets)
     return (
         f"Gap in {unit}; equivalent: within ±{margin:g} {unit}. Each row is a verdict of its own study, reached there "
-        f"as its report says. The verdicts of one study hold together with 95{wording.STUCK}%; those of all {sets} with "
-        f"at least {together_hold}{wording.STUCK}%."
+        f"as its report says. The verdicts of one study hold together with 95{wording.STUCK}%; those of all {sets} "
+        f"with at least {together_hold}{wording.STUCK}%."
     )
 
 
@@ -222,7 +222,9 @@ def _source(study: Study, folder: Path) -> dict[str, Any]:
         "report": quote(own.as_posix()) if (study.tables.run_dir / "report" / "report.html").is_file() else "",
         "headline": summary.headline(study.tables, study.judged),
         "progress": f"{summary.progress(study.tables)} Budget: {summary.budget(study.tables)}",
-        "data": "; ".join(f"{name}: {part['images']} images, sha256 {part['sha256']}" for name, part in splits.items()),
+        "data": ", ".join(
+            f"{part['images']:,} {name} images, sha256 {part['sha256'][:12]}" for name, part in splits.items()
+        ),
     }
 
 
@@ -231,12 +233,8 @@ def _paper_tables(found: Studies) -> Iterator[tuple[str, PaperTable]]:
     if len(found.scores):
         yield "scores", _scores_table(found)
     if len(found.pairs):
-        texts = [
-            {f"{name}{gap_unit(plan)}" if name == "gap" else name: text for name, (text, _) in row.items()}
-            for row in _pair_rows(found)
-        ]
         note = _pairs_explained(found, found.studies[0].judged.margin)
-        yield "pairs", PaperTable(found.pairs, pd.DataFrame(texts), note)
+        yield "pairs", PaperTable(found.pairs, pair_texts(_pair_rows(found), plan), note)
     middle = together.middles(found)
     if len(middle.table):
         rows = _middle_rows(middle, found)

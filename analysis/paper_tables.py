@@ -108,8 +108,16 @@ def pairs(tables: StudyTables, judged: Verdicts) -> PaperTable:
     """Return every pair with its verdict."""
     keep = ("first", "second", "verdict", "gap", "level", "n", "to decide", "P(first > second)")
     rows = [{name: row[name] for name in keep} for row in summary.pair_rows(tables, judged)]
-    shown = _texts(rows, {"gap": gap_unit(tables.plan)}, tables.plan)
-    return PaperTable(judged.pairs, shown, summary.pairs_explained(tables, judged))
+    return PaperTable(judged.pairs, pair_texts(rows, tables.plan), summary.pairs_explained(tables, judged))
+
+
+def pair_texts(rows: list[summary.Cells], plan: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the texts of pairs, the units of gap and level in the head."""
+    percent = f"{wording.STUCK}%"
+    names = {"gap": f"gap{gap_unit(plan)}", "level": "level (%)"}
+    return pd.DataFrame(
+        [{names.get(name, name): text.removesuffix(percent) for name, (text, _) in row.items()} for row in rows]
+    )
 
 
 def costs(tables: StudyTables, judged: Verdicts) -> PaperTable:  # noqa: ARG001

@@ -134,7 +134,7 @@ def draw_ranks(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("mean rank (1 is the best)")
     bar = Line2D([], [], color=style.INK, linewidth=3, alpha=0.35, label="ranks that cannot be told apart")
-    style.legend_below(canvas, [bar])
+    style.legend_below(canvas, [bar] if any(line.get_gid() == "tie" for line in axes.lines) else [])
 
 
 def _together(axes: Axes, ranks: Floats, first: int, reach: float) -> None:
