@@ -171,7 +171,9 @@ def important(tables: StudyTables, judged: Verdicts) -> PaperTable:  # noqa: ARG
     found = importance.importances(tables)
     last = found[found["target"] == "best"].groupby("space")["epoch"].max()
     rows = found[(found["target"] == "half") | (found["epoch"] == found["space"].map(last))]
-    rows = rows.sort_values(["space", "target", "importance"], ascending=[True, True, False], kind="stable")
+    order = {space: place for place, space in enumerate(tables.plan["spaces"])}
+    rows = rows.assign(place=rows["space"].map(order))
+    rows = rows.sort_values(["place", "target", "importance"], ascending=[True, True, False], kind="stable")
     share = [_percent(rows[name]) for name in ("importance", "low", "high", "null")]
     shown = pd.DataFrame(
         {

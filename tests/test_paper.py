@@ -117,7 +117,7 @@ def test_a_narrow_figure_is_not_cut_and_its_type_can_be_read(tables: StudyTables
             canvas = figure.canvas(data, tables.plan, printed.column if figure.narrow else printed.text)
             texts = [text for text in canvas.findobj(Text) if text.get_visible() and text.get_text().strip()]
             assert len(texts) > 4
-            assert all(6 <= text.get_fontsize() <= points for text in texts)
+            assert all(6 <= float(text.get_fontsize()) <= points for text in texts)
             if printed is narrowest:
                 check(canvas)
 
