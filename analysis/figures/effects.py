@@ -65,7 +65,7 @@ def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     space = data["space"].iloc[0]
     parameters = plan["spaces"][space]["parameters"]
     rows = -(-len(parameters) // COLUMNS)
-    canvas.set_size_inches(style.WIDTH, 0.5 + 2.15 * rows)
+    canvas.set_figheight(0.5 + 2.15 * rows)
     grid = canvas.subplots(rows, COLUMNS, sharey=True, squeeze=False)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
         _panel(axes, data[data["parameter"] == parameter["name"]], parameter, space, plan)
@@ -96,7 +96,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: 
     edge = axes.get_xaxis_transform()  # y from 0 to 1: a trial without a score stands on the lower edge
     axes.plot(none["place"], [0.03] * len(none), "x", color=style.BAD, markersize=5, transform=edge, gid="none")
     axes.grid(axis="y")
-    axes.tick_params(axis="x", labelsize=8)
+    axes.tick_params(axis="x", labelsize=style.at_most(8))
     _parameter_axis(axes, parameter)
 
 

@@ -48,7 +48,7 @@ def _at(rows: pd.DataFrame, ended: pd.DataFrame, space: str, epoch: int) -> list
 
 def draw_quantile_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a panel per share of the trials, a line per space."""
-    canvas.set_size_inches(style.WIDTH, 4.6)
+    canvas.set_figheight(4.6)
     grid = canvas.subplots(2, 2, sharex=True, sharey=True)
     for axes, share in zip(grid.flat, SHARES, strict=True):
         for rung in plan["rungs"]:
