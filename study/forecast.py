@@ -75,13 +75,20 @@ def forecast(plan: Plan, probes: Sequence[EpochProbe], packing: Packing, test_im
     disk = {
         "log": sum(space.epochs_at_most + space.final_epochs for space in spaces) * LINE_BYTES
         + len(probes) * plan.trials * TRIAL_BYTES,
-        "checkpoints": packing.slots * max(probe.checkpoint_bytes for probe in probes),
+        "checkpoints": _checkpoint_bytes(plan, probes, packing),
         "final runs": len(probes) * finals * (model + test_images * 4 * (classes + 2)),
         "report": REPORT_BYTES,
     }
     place = next(path for path in (plan.runs.absolute(), *plan.runs.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     return Forecast(tuple(spaces), packing, disk, free, detectable(plan, len(probes), test_images))
+
+
+def _checkpoint_bytes(plan: Plan, probes: Sequence[EpochProbe], packing: Packing) -> int:
+    """Return the bytes of the checkpoints that lie there at once: of each slot, or of each trial where they pause."""
+    if plan.rungs and plan.policy.pausing:
+        return plan.trials * sum(probe.checkpoint_bytes for probe in probes)
+    return packing.slots * max(probe.checkpoint_bytes for probe in probes)
 
 
 def _limits(plan: Plan, probe: EpochProbe, packing: Packing, spaces: int) -> list[float]:

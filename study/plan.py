@@ -53,7 +53,7 @@ class Plan:
     data_dir: Path = Path("data")
     image_size: tuple[int, int] | None = None
     test_fraction: float | None = None
-    trials: int = 24
+    trials: int = 40
     max_epochs: int = 20
     name: str = ""
     runs: Path = Path("runs")

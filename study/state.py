@@ -124,7 +124,9 @@ class State:
         self.samplers = {
             name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
         }
-        self.asha = {name: Asha(plan.rungs, plan.policy.reduction_factor, pausing=plan.policy.pausing) for name in spaces}
+        self.asha = {
+            name: Asha(plan.rungs, plan.policy.reduction_factor, pausing=plan.policy.pausing) for name in spaces
+        }
 
     def of_kind(self, kind: Kind, space: str | None = None) -> Sequence[Run]:
         """Runs of one kind, of one space if given, in the order of birth."""
