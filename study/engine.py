@@ -175,7 +175,7 @@ class Engine:
         return self._budget.has_trials(space) or self._promotion(space) is not None
 
     def _promotion(self, space: str) -> Promotion | None:
-        """The paused trial to be taken up. When all else has ended that is the best of a rung, however few are there."""
+        """The paused trial to be taken up; when all else has ended the best of a rung, however few came there."""
         open_runs = self.state.open_of("trial")
         last = not self._budget.has_trials(space) and not any(run.space == space for run in open_runs)
         return self.state.asha[space].promotion(least=1 if last else 0)

@@ -309,15 +309,18 @@ class RunningStatistics:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        norms = [module for module in network.modules() if isinstance(getattr(module, "momentum", None), float)]
-        self._momenta = [(module, module.momentum) for module in norms if hasattr(module, "running_mean")]
-        self._last = max((math.ceil(1 / momentum) for _, momentum in self._momenta if momentum > 0), default=0)
+        self._momenta: list[tuple[nn.Module, float]] = []
+        for module in network.modules():
+            momentum = getattr(module, "momentum", None)
+            if isinstance(momentum, float) and momentum > 0 and hasattr(module, "running_mean"):
+                self._momenta.append((module, momentum))
+        self._last = max((math.ceil(1 / momentum) for _, momentum in self._momenta), default=0)
 
     def begin(self, step: int) -> None:
         """Set the momenta for training step `step`, counted from 0."""
         if step <= self._last:
             for module, momentum in self._momenta:
-                module.momentum = max(momentum, 1 / (step + 1))  # type: ignore[assignment]
+                module.momentum = max(momentum, 1 / (step + 1))
 
 
 def augmentation(config: Config, data: TrialData) -> Augmentation:

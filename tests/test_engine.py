@@ -451,7 +451,7 @@ def test_when_all_else_has_ended_the_best_of_a_rung_goes_on_to_the_end(tmp_path:
         assert isinstance(again, Job)
         assert again.kind == "trial"
         report(engine, again, *[0.6] * epochs)
-    assert engine.state.runs[again.key].state == "finished"
+    assert engine.state.runs["resnet-0001"].state == "finished"
     final = engine.next_job()
     assert isinstance(final, Job)
     assert final.kind == "final"
