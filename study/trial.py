@@ -320,7 +320,7 @@ class RunningStatistics:
         """Set the momenta for training step `step`, counted from 0."""
         if step <= self._last:
             for module, momentum in self._momenta:
-                module.momentum = max(momentum, 1 / (step + 1))
+                module.momentum = max(momentum, 1 / (step + 1))  # type: ignore[assignment]
 
 
 def augmentation(config: Config, data: TrialData) -> Augmentation:
