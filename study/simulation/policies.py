@@ -213,6 +213,6 @@ POLICIES: Final[dict[str, Make]] = {
         f"random + pausing ASHA, 1/{factor}": _study(Policy(random_share=1.0, reduction_factor=factor))
         for factor in (2, 3, 4)
     },
-    **{f"TPE + pausing ASHA, {stopped}": _study(Policy(stopped=stopped)) for stopped in ("pruned", "rung-rank")},
+    "TPE + pausing ASHA": _study(Policy()),
 }
-OURS: Final = f"TPE + pausing ASHA, {Policy().stopped}"  # the default
+OURS: Final = "TPE + pausing ASHA"  # the default
