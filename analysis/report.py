@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import joblib
 import pandas as pd
 
 from analysis import audit, budget, importance, stats, style, summary, verdicts, wording
@@ -27,22 +28,30 @@ from analysis.layers import layers
 from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, read
 
 TEMPLATES = Path(__file__).parent / "templates"
-LARGEST_CSV = 200_000  # bytes; a larger one is beside the report, not in it
+LARGEST_CSV = 100_000  # bytes; a larger one is beside the report, not in it
 MOST_ROWS = 1_000  # of trials on the page: a browser opens the file without a pause
+MOST_OPEN = 3  # spaces; of more, the figures that each space has are folded
+MOST_PROCESSES = 4  # that draw; each takes a second and 150 MiB to begin
 
 MOST_FILES = 5  # of those left out named on the page; study.json has all
+NO_FONT = (
+    "No font of the machine that drew this has {}: boxes in the PNG and PDF files. The page and the SVG file keep them "
+    "as text. Install a font that has them, such as Noto Sans CJK, and write the report again."
+)
 
 
 @dataclass(frozen=True)
 class Panel:
     """One figure as the page shows it; where there is nothing to draw, `image` is empty and `absent` says
-    why.
+    why. Of a figure that each space has, `space` is the one that this is of, and `family` the title of all.
     """
 
     name: str
     title: str
     number: int
     chapter: str
+    family: str
+    space: str = ""
     caption: str = ""
     alt: str = ""
     image: str = ""
@@ -74,8 +83,7 @@ def write_report(run_dir: Path | str, margin: float = verdicts.MARGIN, wanted: W
     folder = source / "report" if other is None else source.with_name(f"{source.stem}-report")
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    with style.style():
-        panels = list(_panels(tables, figures))
+    panels = _panels(tables, figures)
     page = folder / "report.html"
     _write(page, _page(tables, panels, judged).encode())
     return page
@@ -90,33 +98,56 @@ def _write(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def _panels(tables: StudyTables, folder: Path) -> Iterator[Panel]:
+def _panels(tables: StudyTables, folder: Path) -> list[Panel]:
+    """Return every figure of the report, drawn by as many processes as there are cores while data are gathered here."""
+    wanted: list[tuple[Panel, Figure, pd.DataFrame]] = []
+
+    def jobs() -> Iterator[Any]:
+        for panel, part, data in _wanted(tables):
+            wanted.append((panel, part, data))
+            if panel.number:
+                yield joblib.delayed(_drawn)(panel, part, data, tables.plan, folder)
+
+    processes = min(joblib.cpu_count(), MOST_PROCESSES)
+    drawn = iter(joblib.Parallel(processes, pre_dispatch="all", max_nbytes=None)(jobs()))
+    return [_said(next(drawn), part, data, tables) if panel.number else panel for panel, part, data in wanted]
+
+
+def _wanted(tables: StudyTables) -> Iterator[tuple[Panel, Figure, pd.DataFrame]]:
+    """Yield each figure with its data; where these are empty, the panel has no number."""
     number = 0
     for chapter, figures in CHAPTERS.items():
         for name, figure in figures.items():
             for file, part, data in figure.parts(name, tables):
-                if data.empty:
-                    yield Panel(file, part.title, 0, chapter, absent=part.absent)
-                    continue
-                number += 1
-                panel = Panel(file, part.title, number, chapter)
-                yield _drawn(panel, part, data, tables, folder)
+                number += not data.empty
+                space = str(data["space"].iloc[0]) if figure.per_space and len(data) else ""
+                known = {"chapter": chapter, "family": figure.title, "space": space}
+                at = {"number": 0, "absent": part.absent} if data.empty else {"number": number}
+                yield Panel(file, part.title, **known, **at), part, data
 
 
-def _drawn(panel: Panel, figure: Figure, data: pd.DataFrame, tables: StudyTables, folder: Path) -> Panel:
+def _drawn(panel: Panel, figure: Figure, data: pd.DataFrame, plan: dict[str, Any], folder: Path) -> Panel:
     """Return the panel with its figure, whose files are written."""
-    written = style.files(figure.canvas(data, tables.plan))
+    with style.style():
+        canvas = figure.canvas(data, plan)
+        written = style.files(canvas)
+        boxes = style.lacking(canvas)
     csv = data.drop(columns="image", errors="ignore").to_csv(index=False, lineterminator="\n").encode()
     for kind, content in {**written, "csv": csv}.items():
         _write(folder / f"{panel.name}.{kind}", content)
     return replace(
         panel,
-        caption=figure.caption(data, tables),
-        alt=figure.alt(data, tables),
+        caption=NO_FONT.format(boxes) if boxes else "",
         image=_data_uri("image/svg+xml", written["svg"]),
         csv=_data_uri("text/csv", csv) if len(csv) <= LARGEST_CSV else "",
         rows=len(data),
     )
+
+
+def _said(panel: Panel, figure: Figure, data: pd.DataFrame, tables: StudyTables) -> Panel:
+    """Return the panel with its caption, before what was noted while it was drawn, and its text."""
+    caption = f"{figure.caption(data, tables)} {panel.caption}".strip()
+    return replace(panel, caption=wording.stuck(caption), alt=wording.stuck(figure.alt(data, tables)))
 
 
 def _data_uri(kind: str, content: bytes) -> str:
@@ -143,6 +174,7 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         worth=_cells(summary.worth_rows(tables, judged)),
         difference_unit=wording.difference_unit(tables.plan),
         findings=summary.findings(tables, judged),
+        fold=len(tables.plan["spaces"]) > MOST_OPEN,
         chapters={chapter: [panel for panel in panels if panel.chapter == chapter] for chapter in CHAPTERS},
         costs=cost_table(tables),
         importance=importance_table(tables),
@@ -209,7 +241,7 @@ def importance_table(tables: StudyTables) -> Table:
         "interval, and the 95 % quantile of what chance gives. Target best: the best tenth, at least five trials; "
         f"half: the better half. {' '.join(refused)}"
     )
-    columns = [*importance.COLUMNS[:4], "importance", "chance", "", "best trials", "with a score there", "n"]
+    columns = [*importance.COLUMNS[:4], "importance", "chance", "verdict", "best trials", "with a score there", "n"]
     return Table(columns, rows, note.strip())
 
 

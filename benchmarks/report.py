@@ -105,19 +105,20 @@ class _Simulation:
 
         self._engine, self._log, self._problems, self._test = engine, log, problems, test
         self._draws = np.random.default_rng(0)
-        self._running: list[tuple[float, int, str, int, Any]] = []  # when its next epoch ends, order, run, epoch, curve
+        self._running: list[tuple[float, int, str, int, Any]] = []  # when its next epoch ends, slot, run, epoch, curve
+        self._free = list(range(SLOTS))
         self._worth: dict[str, float] = {}
 
     def run(self) -> None:
         """Go on until nothing is left to do."""
         from heapq import heappop, heappush
 
-        order = 0
         while self._begin() or self._running:
-            self._log.now, _, key, epoch, curve = heappop(self._running)
+            self._log.now, slot, key, epoch, curve = heappop(self._running)
             if self._engine.report(key, [self._epoch(epoch, curve)]):
-                order += 1
-                heappush(self._running, (self._log.now + curve.seconds, order, key, epoch + 1, curve))
+                heappush(self._running, (self._log.now + curve.seconds, slot, key, epoch + 1, curve))
+            else:
+                self._free.append(slot)
 
     def _begin(self) -> bool:
         """Give every free slot something to do; return whether one got it."""
@@ -131,11 +132,12 @@ class _Simulation:
                 self._open(job)
                 continue
             curve = self._problems[job.key.partition("-")[0]].curve(job.config, job.seed)
-            place = {"device": "cpu", "precision": "float32", "node": "node", "worker": len(self._running)}
+            slot = self._free.pop()
+            place = {"device": "cpu", "precision": "float32", "node": "node", "worker": slot}
             size = {"parameters": int(1e5 * curve.seconds), "multiply_adds": int(1e7 * curve.seconds)}
             self._engine.report(job.key, [{"event": "started", "from_epoch": 0, **size, **place}])
             self._worth[job.key] = curve.worth
-            heappush(self._running, (self._log.now + curve.seconds, -len(self._worth), job.key, 1, curve))
+            heappush(self._running, (self._log.now + curve.seconds, slot, job.key, 1, curve))
             begun = True
         return begun
 

@@ -53,7 +53,7 @@ def draw_learning_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None
         axes, under = grid[2 * row, column], grid[2 * row + 1, column]
         if axes is not top:
             axes.sharey(top)
-        _facet(axes, data[data["space"] == space], plan, space)
+        _facet(axes, data[data["space"] == space], plan, space, many=len(data) > style.MANY_MARKS)
         if column:
             axes.set_ylabel("")
             axes.tick_params(labelleft=False)
@@ -69,11 +69,9 @@ def _unused(grid: npt.NDArray[np.object_], used: int, columns: int) -> list[Axes
     ]
 
 
-def _facet(axes: Axes, data: pd.DataFrame, plan: Plan, space: str) -> None:
+def _facet(axes: Axes, data: pd.DataFrame, plan: Plan, space: str, many: bool) -> None:
     colour = style.look(space, plan)["color"]
-    many = len(data) > style.MANY_MARKS
-    curves = [(winner, rows[["epoch", "val_score"]].to_numpy()) for winner, rows in _by_trial(data)]
-    plain, best = [c for winner, c in curves if not winner], [c for winner, c in curves if winner]
+    plain, best = _by_trial(data[~data["winner"]]), _by_trial(data[data["winner"]])
     for rung in plan["rungs"]:
         axes.axvline(rung, color=style.QUIET, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     alpha = 0.25 if many else 0.55
@@ -87,8 +85,10 @@ def _facet(axes: Axes, data: pd.DataFrame, plan: Plan, space: str) -> None:
     style.score_axis(axes.yaxis, plan, "validation")
 
 
-def _by_trial(data: pd.DataFrame) -> list[tuple[bool, pd.DataFrame]]:
-    return [(bool(rows["winner"].iloc[0]), rows) for _, rows in data.groupby("trial", sort=False)]
+def _by_trial(data: pd.DataFrame) -> list[npt.NDArray[np.float64]]:
+    """Return the curve of each trial, (epochs, 2); the rows of a trial stand together."""
+    points = data[["epoch", "val_score"]].to_numpy(dtype=float)
+    return np.split(points, np.flatnonzero(data["end"])[:-1] + 1) if len(points) else []
 
 
 def _mark_ends(axes: Axes, ends: pd.DataFrame, colour: str, many: bool) -> None:

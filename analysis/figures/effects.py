@@ -64,11 +64,12 @@ def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a panel per hyperparameter of the one space in `data`, in the order of the space."""
     space = data["space"].iloc[0]
     parameters = plan["spaces"][space]["parameters"]
-    rows = -(-len(parameters) // COLUMNS)
-    canvas.set_size_inches(style.WIDTH, 0.5 + 2.15 * rows)
-    grid = canvas.subplots(rows, COLUMNS, sharey=True, squeeze=False)
+    lines = -(-len(parameters) // COLUMNS)
+    canvas.set_size_inches(style.WIDTH, 0.5 + 2.15 * lines)
+    grid = canvas.subplots(lines, COLUMNS, sharey=True, squeeze=False)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
-        _panel(axes, data[data["parameter"] == parameter["name"]], parameter, space, plan)
+        rows = data[data["parameter"] == parameter["name"]]
+        _panel(axes, rows, parameter, space, plan, many=len(data) > style.MANY_MARKS)
     for axes in grid.flat[len(parameters) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
@@ -78,9 +79,8 @@ def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     style.legend_below(canvas, _legend(data, plan))
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: str, plan: Plan) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: str, plan: Plan, many: bool) -> None:
     look = style.look(space, plan)
-    many = len(rows) > style.MANY_MARKS
     marks = {
         "marker": look["marker"],
         "linestyle": "",

@@ -21,20 +21,19 @@ def quantile_curves_data(tables: StudyTables) -> pd.DataFrame:
     trials = tables.trials[["trial", "space", "state", "epochs_trained"]]
     rows = tables.epochs[["trial", "epoch", "val_score"]].dropna(subset="val_score").merge(trials, on="trial")
     rows = rows.sort_values("val_score", ascending=False, kind="stable")
-    rows["rank"] = rows.groupby(["space", "epoch"]).cumcount() + 1
     ended = trials[trials["state"].isin(["stopped", "diverged", "failed"])]
-    parts = [_at(rows, ended, space, epoch) for space in tables.plan["spaces"] for epoch in _epochs(tables)]
+    there = dict(list(rows.groupby(["space", "epoch"])))
+    gone = {space: ended.loc[ended["space"] == space, "trial"] for space in tables.plan["spaces"]}
+    parts = [
+        _at(there.get((space, epoch), rows.head(0)), gone[space], space, epoch)
+        for space in tables.plan["spaces"]
+        for epoch in range(1, tables.plan["max_epochs"] + 1)
+    ]
     columns = ["space", "share", "epoch", "score", "rank", "at_risk", "n"]
     return pd.DataFrame([row for part in parts for row in part], columns=columns)
 
 
-def _epochs(tables: StudyTables) -> range:
-    return range(1, tables.plan["max_epochs"] + 1)
-
-
-def _at(rows: pd.DataFrame, ended: pd.DataFrame, space: str, epoch: int) -> list[dict[str, object]]:
-    there = rows[(rows["space"] == space) & (rows["epoch"] == epoch)]
-    gone = ended.loc[ended["space"] == space, "trial"]
+def _at(there: pd.DataFrame, gone: "pd.Series[str]", space: str, epoch: int) -> list[dict[str, object]]:
     n = len(there) + int((~gone.isin(there["trial"])).sum())
     scores = there["val_score"].to_numpy()
     ranks = {name: max(1, int(np.ceil(share * n))) for name, share in SHARES.items()}
