@@ -51,7 +51,7 @@ def test_every_name_is_escaped(page: str) -> None:
 
 def test_the_page_needs_no_network(page: str) -> None:
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
-    assert "url(" not in page
+    assert not re.findall(r"url\((?!%23)", page)  # within an image: a part of the same image
     assert "@import" not in page
     assert len(page) < 2_000_000
 
