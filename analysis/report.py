@@ -30,7 +30,7 @@ from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, re
 
 TEMPLATES = Path(__file__).parent / "templates"
 LARGEST_CSV = 100_000  # bytes; a larger one is beside the report, not in it
-MOST_ROWS = 1_000  # of trials on the page: a browser opens the file without a pause
+MOST_ROWS = 500  # of trials on the page: a browser opens the file without a pause
 MOST_OPEN = 3  # spaces; of more, the figures that each space has are folded
 MOST_PROCESSES = 4  # that draw; each takes a second and 150 MiB to begin
 

@@ -249,8 +249,10 @@ def _draw(study: Any, plot: str, backend: str, out: Path) -> int:
     return (out / f"{plot}.png").stat().st_size
 
 
-def measured(command: list[str]) -> tuple[float, float, str]:
-    """Run a command; return its seconds, its peak memory in MiB and what it printed."""
+def measured(command: list[str]) -> tuple[float, float, float, str]:
+    """Run a command; return its seconds, those of its processors, the peak memory in MiB of the largest of its
+    processes, and what it printed.
+    """
     begun = time.monotonic()
     with subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -259,12 +261,13 @@ def measured(command: list[str]) -> tuple[float, float, str]:
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {child.returncode}")
-    return time.monotonic() - begun, used.ru_maxrss / 2**10, printed
+    return time.monotonic() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**10, printed
 
 
-def show(what: str, trials: int, seconds: float, mib: float | None, size: float | None) -> None:
+def show(what: str, trials: int, seconds: float, cpu: float | None, mib: float | None, size: float) -> None:
     """Print a row of the table."""
-    numbers = [f"{seconds:,.1f} s", "" if mib is None else f"{mib:,.0f} MiB", "" if size is None else f"{size:,.2f} MB"]
+    numbers = [f"{seconds:,.1f} s", "" if cpu is None else f"{cpu:,.1f} CPU s"]
+    numbers += ["" if mib is None else f"{mib:,.0f} MiB", f"{size:,.2f} MB"]
     print(f"| {what:<36} | {trials:>6,} | {' | '.join(f'{number:>10}' for number in numbers)} |", flush=True)
 
 
@@ -282,20 +285,20 @@ def compare(run: Path, trials: int, asked: argparse.Namespace) -> None:
     if not run.exists():
         more = ["--no-stopping"] if asked.no_stopping else []
         measured(["benchmarks.report", "--one", "write", str(run), str(trials), *more])
-    seconds, mib, page = measured(["analysis.report", str(run)])
-    show("archstudy, the whole report", trials, seconds, mib, Path(page.strip()).stat().st_size / 1e6)
+    seconds, cpu, mib, page = measured(["analysis.report", str(run)])
+    show("archstudy, the whole report", trials, seconds, cpu, mib, Path(page.strip()).stat().st_size / 1e6)
     if trials not in asked.optuna:
         return
     for side in ("plotly", "matplotlib"):
         if find_spec(side) is None:
             print(f"{side} is not installed")
             continue
-        _, mib, printed = measured(["benchmarks.report", "--one", side, str(run), str(trials)])
+        _, cpu, mib, printed = measured(["benchmarks.report", "--one", side, str(run), str(trials)])
         rows = [json.loads(line) for line in printed.splitlines()]
         for plot, seconds, size in rows:
-            show(f"Optuna, {side}: {plot}", trials // len(SPACES), seconds, None, size / 1e6)
+            show(f"Optuna, {side}: {plot}", trials // len(SPACES), seconds, None, None, size / 1e6)
         total = [sum(row[column] for row in rows) for column in (1, 2)]
-        show(f"Optuna, {side}: all", trials // len(SPACES), total[0], mib, total[1] / 1e6)
+        show(f"Optuna, {side}: all", trials // len(SPACES), total[0], cpu, mib, total[1] / 1e6)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from analysis.figures.figure import Figure, Plan
 from analysis.tables import StudyTables
 
 COLUMNS = 3
-MOST_SHOWN = 200  # trials of a kind in a panel; more would hide one another
+MOST_SHOWN = 100  # trials of a kind in a panel; more would hide one another, and make a file too large to open
 FEW = 12  # whole numbers in a range up to here are spread like choices
 GOLDEN = 0.618034  # multiples of it, modulo 1, spread evenly: a jitter that is the same every time
 
@@ -71,7 +71,7 @@ def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     grid = canvas.subplots(lines, COLUMNS, sharey=True, squeeze=False)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
         rows = data[data["parameter"] == parameter["name"]]
-        _panel(axes, rows, parameter, space, plan, many=len(data) > style.MANY_MARKS)
+        _panel(axes, rows, parameter, space, plan)
     for axes in grid.flat[len(parameters) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
@@ -85,8 +85,6 @@ def shown(data: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that are drawn: of each panel and `length` at most `MOST_SHOWN`, evenly over their ranking by
     score, the best and the worst among them.
     """
-    if len(data) <= style.MANY_MARKS:
-        return data
     ranked = data.sort_values("score", ascending=False, kind="stable")
     groups = ranked.groupby(["parameter", "length"], sort=False)
     size, place = groups["trial"].transform("size"), groups.cumcount()
@@ -96,14 +94,13 @@ def shown(data: pd.DataFrame) -> pd.DataFrame:
     return data.loc[ranked.index[drawn]].sort_index()
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: str, plan: Plan, many: bool) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: str, plan: Plan) -> None:
     look = style.look(space, plan)
     marks = {
         "marker": look["marker"],
         "linestyle": "",
         "markersize": 4.5,
         "color": look["color"],
-        "rasterized": many,
     }
     full, short = rows[rows["length"] == "full"], rows[rows["length"] == "short"]
     _mark_reference(axes, parameter, plan["spaces"][space]["reference"])
