@@ -23,6 +23,7 @@ ENDS: dict[str, tuple[dict[str, Any], str]] = {
     "running": ({"marker": ">", "markerfacecolor": "white", "markersize": 5}, "running"),
 }
 FACETS = 3  # in a row
+ROOM = 72  # digits that fit under a facet as wide as the figure
 
 
 def learning_curves_data(tables: StudyTables) -> pd.DataFrame:
@@ -57,7 +58,7 @@ def draw_learning_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None
         if column:
             axes.set_ylabel("")
             axes.tick_params(labelleft=False)
-        _at_risk_row(under, data[data["space"] == space], plan, first=column == 0)
+        _at_risk_row(under, data[data["space"] == space], plan, ROOM // columns, first=column == 0)
     for axes in _unused(grid, len(spaces), columns):
         axes.set_visible(False)
     style.legend_below(canvas, _legend(data, plan), columns=5)
@@ -116,23 +117,24 @@ def _mark_ends(axes: Axes, ends: pd.DataFrame, colour: str, many: bool) -> None:
     )
 
 
-def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, first: bool) -> None:
-    """Print how many trials trained that epoch, at the rungs and a few epochs more."""
+def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, room: int, first: bool) -> None:
+    """Print how many trials trained that epoch, at the rungs and a few epochs more, in `room` for so many digits."""
     counts = data.drop_duplicates("epoch").set_index("epoch")["at_risk"]
-    for epoch in _printed_epochs(plan):
+    digits = len(str(counts.max()))
+    for epoch in _printed_epochs(plan, numbers=room // (digits + 2)):
         axes.text(epoch, 0.5, str(counts.get(epoch, 0)), ha="center", va="center", color=style.INK, fontsize=8)
     axes.set_xlim(0.5, plan["max_epochs"] + 0.5)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if first:
-        axes.set_ylabel("trials", rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_ylabel("trials", rotation=0, ha="right", va="center", fontsize=8, labelpad=4 * digits)
 
 
-def _printed_epochs(plan: Plan) -> list[int]:
-    """Return the epochs at which the numbers fit side by side: the ends, the rungs, and every nth."""
+def _printed_epochs(plan: Plan, numbers: int) -> list[int]:
+    """Return the epochs at which so many numbers fit side by side: the ends, the rungs, and every nth."""
     last = plan["max_epochs"]
-    apart = max(1, last // 9)
+    apart = max(1, -(-last // min(9, numbers)))
     wanted = [1, last, *plan["rungs"], *range(1, last + 1, apart)]
     printed: list[int] = []
     for epoch in wanted:
