@@ -3,6 +3,7 @@ figures.
 
     RUN_DIR/report/report.html                         needs no network; JavaScript only sorts its tables
     RUN_DIR/report/figures/NAME.svg .png .pdf .csv     each figure and the table it draws
+    RUN_DIR/report/tables/NAME.tex .csv                tables for a paper
 
 The same run folder gives the same bytes. It may be of a study that still runs. A study of another tool
 (`analysis/importers`) gets the same page, without what its source cannot say, in the folder NAME-report beside it.
@@ -10,174 +11,88 @@ The same run folder gives the same bytes. It may be of a study that still runs. 
 
 import argparse
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import jinja2
-import joblib
 import pandas as pd
 
-from analysis import audit, budget, importance, stats, style, summary, verdicts, wording
-from analysis.figures import CHAPTERS, Figure
+from analysis import audit, budget, importance, stats, summary, verdicts, wording
+from analysis.comparison import write_comparison
+from analysis.figures import CHAPTERS
 from analysis.importers import Wanted, read_other
 from analysis.layers import layers
+from analysis.paper_tables import paper_tables
+from analysis.parts import Panel, Sketch, Table, cells, draw, render, sort_key, write
 from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, read
+from analysis.venues import VENUES, venue
 
-TEMPLATES = Path(__file__).parent / "templates"
-LARGEST_CSV = 100_000  # bytes; a larger one is beside the report, not in it
 MOST_ROWS = 500  # of trials on the page: a browser opens the file without a pause
 MOST_OPEN = 3  # spaces; of more, the figures that each space has are folded
-MOST_PROCESSES = 4  # that draw; each takes a second and 150 MiB to begin
 
 MOST_FILES = 5  # of those left out named on the page; study.json has all
-NO_FONT = (
-    "No font of the machine that drew this has {}: boxes in the PNG and PDF files. The page and the SVG file keep them "
-    "as text. Install a font that has them, such as Noto Sans CJK, and write the report again."
-)
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One figure as the page shows it; where there is nothing to draw, `image` is empty and `absent` says
-    why. Of a figure that each space has, `space` is the one that this is of, and `family` the title of all.
-    """
-
-    name: str
-    title: str
-    number: int
-    chapter: str
-    family: str
-    space: str = ""
-    caption: str = ""
-    alt: str = ""
-    image: str = ""
-    csv: str = ""
-    rows: int = 0
-    absent: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as the page shows it: `rows` hold pairs of the text of a cell and what it is sorted by."""
-
-    columns: list[str]
-    rows: list[list[tuple[str, str]]]
-    note: str = ""
-
-
-def write_report(run_dir: Path | str, margin: float = verdicts.MARGIN, wanted: Wanted | None = None) -> Path:
+def write_report(
+    run_dir: Path | str,
+    margin: float = verdicts.MARGIN,
+    wanted: Wanted | None = None,
+    out: Path | str | None = None,
+    printed_by: str | None = None,
+) -> Path:
     """Write the report of the run folder, or of the study of another tool, and return the path of its page.
 
     `margin` is the largest gap that makes no practical difference, in percentage points of a fraction, in units of
-    the metric otherwise. `wanted` says what the table of another tool means. Raises ValueError where `run_dir` is
-    nothing that can be read, its log is damaged, or the margin is not above 0.
+    the metric otherwise. `wanted` says what the table of another tool means. `out` is the folder of the page, `report`
+    in the run folder if none is given; `printed_by` the venue whose widths the files of the figures have. Raises
+    ValueError where `run_dir` is nothing that can be read, its log is damaged, the margin is not above 0, or the venue
+    is not known.
     """
+    printed = None if printed_by is None else venue(printed_by)
     source = Path(run_dir)
     other = None if (source / "study.json").exists() else wanted
     tables = read(source) if other is None else read_other(source, other)
     judged = verdicts.judge(tables, margin)
-    folder = source / "report" if other is None else source.with_name(f"{source.stem}-report")
-    figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    panels = _panels(tables, figures)
+    default = source / "report" if other is None else source.with_name(f"{source.stem}-report")
+    folder = default if out is None else Path(out)
+    for kind in ("figures", "tables"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    panels = draw(_sketches(tables), tables, folder / "figures", printed)
+    for name, table in paper_tables(tables, judged):
+        table.write(folder / "tables" / name)
     page = folder / "report.html"
-    _write(page, _page(tables, panels, judged).encode())
+    write(page, _page(tables, panels, judged))
     return page
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write the file at once: whoever reads it meanwhile sees the old one or the new one, never half of
-    it.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def _panels(tables: StudyTables, folder: Path) -> list[Panel]:
-    """Return every figure of the report, drawn by as many processes as there are cores while data are gathered here."""
-    wanted: list[tuple[Panel, Figure, pd.DataFrame]] = []
-
-    def jobs() -> Iterator[Any]:
-        for panel, part, data in _wanted(tables):
-            wanted.append((panel, part, data))
-            if panel.number:
-                yield joblib.delayed(_drawn)(panel, part, data, tables.plan, folder)
-
-    processes = min(joblib.cpu_count(), MOST_PROCESSES)
-    drawn = iter(joblib.Parallel(processes, pre_dispatch="all", max_nbytes=None)(jobs()))
-    return [_said(next(drawn), part, data, tables) if panel.number else panel for panel, part, data in wanted]
-
-
-def _wanted(tables: StudyTables) -> Iterator[tuple[Panel, Figure, pd.DataFrame]]:
-    """Yield each figure with its data; where these are empty, the panel has no number."""
+def _sketches(tables: StudyTables) -> Iterator[Sketch]:
     number = 0
     for chapter, figures in CHAPTERS.items():
         for name, figure in figures.items():
             for file, part, data in figure.parts(name, tables):
                 number += not data.empty
                 space = str(data["space"].iloc[0]) if figure.per_space and len(data) else ""
-                known = {"chapter": chapter, "family": figure.title, "space": space}
-                at = {"number": 0, "absent": part.absent} if data.empty else {"number": number}
-                yield Panel(file, part.title, **known, **at), part, data
+                drawn = Panel(file, part.title, number, chapter, family=figure.title, space=space)
+                absent = Panel(file, part.title, 0, chapter, absent=part.absent)
+                yield absent if data.empty else drawn, part, data
 
 
-def _drawn(panel: Panel, figure: Figure, data: pd.DataFrame, plan: dict[str, Any], folder: Path) -> Panel:
-    """Return the panel with its figure, whose files are written."""
-    with style.style():
-        canvas = figure.canvas(data, plan)
-        written = style.files(canvas)
-        boxes = style.lacking(canvas)
-    csv = data.drop(columns="image", errors="ignore").to_csv(index=False, lineterminator="\n").encode()
-    for kind, content in {**written, "csv": csv}.items():
-        _write(folder / f"{panel.name}.{kind}", content)
-    return replace(
-        panel,
-        caption=NO_FONT.format(boxes) if boxes else "",
-        image=_image_uri(written["svg"]),
-        csv=_data_uri("text/csv", csv) if len(csv) <= LARGEST_CSV else "",
-        rows=len(data),
-    )
-
-
-def _said(panel: Panel, figure: Figure, data: pd.DataFrame, tables: StudyTables) -> Panel:
-    """Return the panel with its caption, before what was noted while it was drawn, and its text."""
-    caption = f"{figure.caption(data, tables)} {panel.caption}".strip()
-    return replace(panel, caption=wording.stuck(caption), alt=wording.stuck(figure.alt(data, tables)))
-
-
-def _image_uri(svg: bytes) -> str:
-    """Return the image as an address of its own: three quarters of its length in base64, where it holds pixels."""
-    return "data:image/svg+xml," + quote(svg.replace(b"\n", b" "), safe=" /:;=,()+*!@$?{}[]")
-
-
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{b64encode(content).decode()}"
-
-
-def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -> str:
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -> bytes:
     imported = tables.plan.get("imported")
     answers = [] if imported else audit.audit(tables)  # it asks about how a study of ours was planned
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
         plan=tables.plan,
         imported=imported,
         progress=summary.progress(tables)
         if imported
         else f"{summary.progress(tables)} Budget: {summary.budget(tables)}",
         headline=summary.headline(tables, judged),
-        overview=_cells(summary.overview(tables, judged), summary.explained(tables)),
+        overview=cells(summary.overview(tables, judged), summary.explained(tables)),
         sentences=[*summary.sentences(tables, judged), *summary.warnings(tables, judged)],
-        pairs=_cells(summary.pair_rows(tables, judged), summary.pairs_explained(tables, judged)),
-        worth=_cells(summary.worth_rows(tables, judged)),
+        pairs=cells(summary.pair_rows(tables, judged), summary.pairs_explained(tables, judged)),
+        worth=cells(summary.worth_rows(tables, judged)),
         difference_unit=wording.difference_unit(tables.plan),
         findings=summary.findings(tables, judged),
         fold=len(tables.plan["spaces"]) > MOST_OPEN,
@@ -195,17 +110,15 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
     )
 
 
-def _cells(rows: list[summary.Cells], note: str = "") -> Table:
-    columns = list(rows[0]) if rows else []
-    return Table(columns, [[(text, _key(key)) for text, key in row.values()] for row in rows], note)
-
-
 def budget_table(tables: StudyTables) -> Table:
     """Return what each space got and used: a row per space."""
     durations = ("seconds", "final_seconds")
     spent = stats.spending(tables)
     rows = [
-        [(wording.duration(value) if name in durations else _cell(value), _key(value)) for name, value in row.items()]
+        [
+            (wording.duration(value) if name in durations else _cell(value), sort_key(value))
+            for name, value in row.items()
+        ]
         for row in spent.to_dict("records")
     ]
     return Table([str(name).replace("_", " ") for name in spent.columns], rows)
@@ -216,7 +129,10 @@ def cost_table(tables: StudyTables) -> Table:
     found = budget.winner_costs(tables)
     durations = ("train_seconds", "seconds")
     rows = [
-        [(wording.duration(value) if name in durations else _cell(value), _key(value)) for name, value in row.items()]
+        [
+            (wording.duration(value) if name in durations else _cell(value), sort_key(value))
+            for name, value in row.items()
+        ]
         for row in found.to_dict("records")
     ]
     target = wording.score(budget.target_score(tables), tables.plan)
@@ -234,12 +150,12 @@ def importance_table(tables: StudyTables) -> Table:
     found = importance.importances(tables)
     rows = []
     for row in found.sort_values(["epoch", "importance"], ascending=False, kind="stable").to_dict("records"):
-        cells: list[tuple[str, str]] = [(_cell(row[name]), _key(row[name])) for name in importance.COLUMNS[:4]]
+        cells: list[tuple[str, str]] = [(_cell(row[name]), sort_key(row[name])) for name in importance.COLUMNS[:4]]
         share = f"{_percent(row['importance'])} ({_percent(row['low'])} to {_percent(row['high'])})"
-        cells += [(share, _key(row["importance"])), (_percent(row["null"]), _key(row["null"]))]
+        cells += [(share, sort_key(row["importance"])), (_percent(row["null"]), sort_key(row["null"]))]
         above = "above chance" if row["importance"] > row["null"] else "not told from chance"
         rows.append(
-            [*cells, (above, above), *((_cell(row[name]), _key(row[name])) for name in ("best", "reached", "n"))]
+            [*cells, (above, above), *((_cell(row[name]), sort_key(row[name])) for name in ("best", "reached", "n"))]
         )
     refused = [f"{space} at full length: {reason}." for space, reason in importance.refusals(tables).items()]
     note = (
@@ -262,7 +178,7 @@ def layer_table(rows: pd.DataFrame) -> Table:
         [
             (f"{indent * row['depth']}{row['layer']} {row['name']}".rstrip(), row["layer"]),
             ("x".join(map(str, row["output"])), ""),
-            *((_cell(row[count]), _key(row[count])) for count in ("parameters", "multiply_adds")),
+            *((_cell(row[count]), sort_key(row[count])) for count in ("parameters", "multiply_adds")),
         ]
         for row in rows.to_dict("records")
     ]
@@ -313,7 +229,10 @@ def _table(frame: pd.DataFrame, tables: StudyTables, note: str = "") -> Table:
         name for name in frame.columns if name.endswith("score") and name not in hyperparameter_kinds(tables.plan)
     }
     rows = [
-        [(wording.score(value, tables.plan) if name in scores else _cell(value), _key(value)) for name, value in row]
+        [
+            (wording.score(value, tables.plan) if name in scores else _cell(value), sort_key(value))
+            for name, value in row
+        ]
         for row in (list(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False))
     ]
     own = set(TRIAL_COLUMNS) | set(tables.final.columns)
@@ -324,11 +243,6 @@ def _cell(value: wording.Setting) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
     return wording.value(value)
-
-
-def _key(value: wording.Setting) -> str:
-    """Return what a cell is sorted by: a number in full, text as it is, nothing where it is missing."""
-    return "" if value is None or pd.isna(value) else str(value)
 
 
 def provenance(tables: StudyTables) -> list[tuple[str, list[str]]]:
@@ -422,13 +336,25 @@ def _moment(seconds: float) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(prog="python -m analysis.report", description="Write the report of a study.")
-    made.add_argument("run_dir", help="folder that study.run wrote, such as runs/resnet-digits, or see below")
+    made = argparse.ArgumentParser(
+        prog="python -m analysis.report", description="Write the report of a study, or one page that compares several."
+    )
+    made.add_argument(
+        "run_dir", nargs="+", help="folder that study.run wrote, such as runs/resnet-digits, or, alone, see below"
+    )
     made.add_argument(
         "--margin",
         type=float,
         default=verdicts.MARGIN,
         help="largest gap that makes no practical difference, in percentage points (default: %(default)s)",
+    )
+    made.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="folder of the page (default: RUN_DIR/report; of several: report-NAME-NAME beside the first RUN_DIR)",
+    )
+    made.add_argument(
+        "--venue", metavar="NAME", help=f"draw the files of figures/ as wide as it prints them: {', '.join(VENUES)}"
     )
     other = made.add_argument_group(
         "studies of other tools", "RUN_DIR may be a Ray Tune experiment folder, an Optuna SQLite file or a CSV file."
@@ -448,7 +374,10 @@ def main(arguments: list[str] | None = None) -> int:
     columns = {"trial": given.trial_column, "epoch": given.epoch_column}
     wanted = Wanted(given.metric, given.mode, given.by, given.study, **columns)
     try:
-        page = write_report(given.run_dir, given.margin, wanted)
+        if len(given.run_dir) > 1:
+            page = write_comparison(given.run_dir, given.margin, given.out, given.venue)
+        else:
+            page = write_report(given.run_dir[0], given.margin, wanted, given.out, given.venue)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

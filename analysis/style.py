@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,7 +21,21 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 WIDTH: Final = 7.2  # inches: the text width of most two-column pages
+DPI: Final = 150  # of PNG files, and of what is drawn as pixels in the others
+PRINTED_DPI: Final = 300  # the least that journals take
+SMALLEST_TYPE: Final = 6.0  # points: smaller type is not read in print
 FORMATS: Final = ("svg", "png", "pdf")
+
+
+class TypeSize(NamedTuple):
+    """Points of text, of titles and of legends."""
+
+    text: float = 9
+    title: float = 9.5
+    legend: float = 8.5
+
+
+ON_SCREEN: Final = TypeSize()
 MANY_MARKS: Final = 2_000  # more than this in one figure are drawn as pixels: a vector file would be too large to open
 
 INK: Final = "#222222"
@@ -42,8 +56,6 @@ _DASHES: Final = (
 )
 
 _SETTINGS: Final = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
     "axes.edgecolor": QUIET,
@@ -61,7 +73,6 @@ _SETTINGS: Final = {
     "grid.linewidth": 0.8,
     "lines.linewidth": 1.4,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "savefig.facecolor": "white",
@@ -86,7 +97,7 @@ _DECIMALS: Final = re.compile(rb"(<text.*?</text>)|(\.\d\d)\d+(?=[\s\"])", re.DO
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def style(size: TypeSize = ON_SCREEN) -> Iterator[None]:
     """Draw with the settings of this project, whatever the user's matplotlibrc says, and leave no trace.
 
     Characters that no font here has are drawn as boxes, silently: `lacking` tells which. SVG files keep them as text.
@@ -96,8 +107,14 @@ def style() -> Iterator[None]:
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+        mpl.rcParams.update({"font.size": size.text, "axes.titlesize": size.title, "legend.fontsize": size.legend})
         mpl.rcParams["font.family"] = ["sans-serif", *(name for name in _FALLBACKS if name in installed)]
         yield
+
+
+def at_most(points: float) -> float:
+    """Return the type size for text that is to be smaller than the rest, never below what can be read."""
+    return max(SMALLEST_TYPE, min(points, float(mpl.rcParams["font.size"])))
 
 
 def new_canvas(height: float, width: float = WIDTH) -> Canvas:
@@ -119,7 +136,7 @@ def look(space: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def files(canvas: Canvas) -> dict[str, bytes]:
+def files(canvas: Canvas, dpi: int = DPI) -> dict[str, bytes]:
     """Return the figure in each of `FORMATS`.
 
     The layout is settled once, here: an engine that stayed with the figure would draw it twice more for each
@@ -129,7 +146,7 @@ def files(canvas: Canvas) -> dict[str, bytes]:
     written = {}
     for kind in FORMATS:
         buffer = BytesIO()
-        canvas.savefig(buffer, format=kind, dpi=150, metadata=_undated(kind))
+        canvas.savefig(buffer, format=kind, dpi=dpi, metadata=_undated(kind))
         written[kind] = buffer.getvalue()
     return {**written, "svg": _DECIMALS.sub(rb"\1\2", written["svg"])}
 
@@ -165,6 +182,17 @@ def epoch_axis(axes: Axes, last: int, label: str = "epoch") -> None:
 
 
 def legend_below(canvas: Canvas, handles: Sequence[Any], columns: int = 4) -> None:
-    """Put one legend for the whole figure under it, where it can hide no data."""
-    if handles:
-        canvas.legend(handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)))
+    """Put one legend for the whole figure under it, where it can hide no data.
+
+    In fewer columns where the figure is too narrow for so many; then it grows by the rows that this takes.
+    """
+    if not handles:
+        return
+    wanted = min(columns, len(handles))
+    for fitting in range(wanted, 0, -1):
+        legend = canvas.legend(handles=list(handles), loc="outside lower center", ncols=fitting)
+        if fitting == 1 or legend.get_window_extent().width <= canvas.bbox.width:
+            break
+        legend.remove()
+    more = -(-len(handles) // fitting) - -(-len(handles) // wanted)
+    canvas.set_figheight(canvas.get_figheight() + more * 1.5 * float(mpl.rcParams["legend.fontsize"]) / 72)

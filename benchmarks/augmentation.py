@@ -99,7 +99,7 @@ def lenet(batches: Batches, batch: int, generator: torch.Generator) -> None:
 
 def operations_alone(asked: argparse.Namespace, pixels: torch.Tensor, generator: torch.Generator) -> None:
     """Print a line for each operation."""
-    mean = torch.full((asked.channels, 1, 1), 128, dtype=torch.uint8)
+    mean = torch.full((asked.channels,), 128, dtype=torch.uint8)
     cutout = Cutout(asked.side // 2, (asked.side, asked.side), mean)
     for operation in (Crop(asked.side // 8), Flip(0.5), cutout, Colour(0.4)):
         work = partial(operate, operation, pixels, asked.batch, generator)
@@ -111,11 +111,11 @@ def operations_alone(asked: argparse.Namespace, pixels: torch.Tensor, generator:
 
 def epochs(asked: argparse.Namespace, pixels: torch.Tensor, generator: torch.Generator) -> None:
     """Print a line for each kind of epoch, beside torchvision's and the training of a small network."""
-    images, here = Images(pixels.numpy(), np.arange(COUNT) % 10), torch.device("cpu")
+    images, here = Images(pixels.permute(0, 2, 3, 1).numpy(), np.arange(COUNT) % 10), torch.device("cpu")
     split, source = Subset(images, np.arange(COUNT)), Resident(images.images, here)
     batches = Batches(split, source, [0.5] * asked.channels, [0.25] * asked.channels, here)
     training = report("lenet: forward and backward", rates(partial(lenet, batches, asked.batch, generator), 3))
-    pictures = [Image.fromarray(image.squeeze()) for image in pixels.permute(0, 2, 3, 1).numpy()]
+    pictures = [Image.fromarray(image.squeeze()) for image in images.images]
     for name in AUGMENTATIONS:
         work = partial(epoch, batches, asked.batch, replace(PLAIN, name=name), generator)
         ours = report(f"epoch: {name}", rates(work, asked.repeats))
@@ -135,8 +135,8 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    shape = (COUNT, asked.channels, asked.side, asked.side)
-    pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    shape = (COUNT, asked.side, asked.side, asked.channels)
+    pixels = torch.randint(256, shape, generator=generator, dtype=torch.uint8).permute(0, 3, 1, 2)
     operations_alone(asked, pixels, generator)
     epochs(asked, pixels, generator)
 

@@ -24,7 +24,7 @@ ROUND_SECONDS = 0.3
 
 def made(shape: tuple[int, int, int], count: int) -> Batches:
     """`count` random images of `shape`."""
-    pixels = np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *shape[1:], shape[0]), np.uint8)
     part, cpu = Subset(Images(pixels, np.arange(count) % 10), np.arange(count)), torch.device("cpu")
     return Batches(part, Resident(pixels, cpu), [0.5] * shape[0], [0.25] * shape[0], cpu)
 

@@ -33,7 +33,7 @@ SECONDS = 2.0  # of each measurement, about
 def make_trial(space: str, side: int, count: int, folder: Path) -> Trial:
     """Return a trial of the reference setting of `space` on `count` random images of 3 x side x side."""
     generator = np.random.default_rng(0)
-    pixels = generator.integers(0, 256, (count + 64, 3, side, side), dtype=np.uint8)
+    pixels = generator.integers(0, 256, (count + 64, side, side, 3), dtype=np.uint8)
     images = Images(pixels, generator.integers(0, 10, count + 64))
     data = SearchData(images, np.arange(count), np.arange(count, count + 64))
     slot = Slot(data, data.channel_statistics(), lambda: images, classes=10, cpus=1)

@@ -19,8 +19,18 @@ from torch.nn import functional as F
 LUMA: Final = (0.299, 0.587, 0.114)  # what red, green and blue add to grey: ITU-R BT.601
 
 
+def rows(images: Tensor) -> Tensor:
+    """Show images (B, C, H, W) as they lie in memory, (B, H, W * C): a row of pixels after the other."""
+    return images.permute(0, 2, 3, 1).flatten(2)
+
+
+def of_rows(pixels: Tensor, channels: int) -> Tensor:
+    """Show rows of pixels (B, H, W * C) as images (B, C, H, W), channels last in memory."""
+    return pixels.view(*pixels.shape[:2], -1, channels).permute(0, 3, 1, 2)
+
+
 class Operation(Protocol):
-    """A change of images (B, C, H, W) uint8 by the rows of `drawn`, one for each image."""
+    """A change of images (B, C, H, W) uint8, channels last in memory, by the rows of `drawn`, one for each image."""
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw the numbers of `count` images."""
@@ -40,15 +50,16 @@ class Crop:
         return torch.randint(2 * self.padding + 1, (count, 2), generator=generator)
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        """Look every line up in a table of all runs of W pixels that the padded memory holds: whole runs are copied."""
+        """Look every row up in a table of all runs of W pixels that the padded memory holds: whole runs are copied."""
         batch, channels, height, width = images.shape
-        padded = F.pad(images.contiguous(), [self.padding] * 4)
-        rows, columns = padded.shape[2:]
-        runs = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
-        row, column = drawn.view(batch, 2, 1, 1).unbind(1)
-        plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
-        line = plane * rows + row + torch.arange(height, device=images.device)  # (B, C, H)
-        return runs.index_select(0, (line * columns + column).flatten()).view(images.shape)
+        padded = F.pad(rows(images), (channels * self.padding,) * 2 + (self.padding,) * 2)  # (B, H', W' * C)
+        size = width * channels
+        runs = padded.as_strided((padded.numel() - size + 1, size), (1, 1))
+        row, column = drawn.view(batch, 2, 1).unbind(1)
+        first = torch.arange(batch, device=images.device).view(batch, 1) * padded.shape[1]
+        line = first + row + torch.arange(height, device=images.device)  # (B, H)
+        found = runs.index_select(0, (line * padded.shape[2] + column * channels).flatten())
+        return of_rows(found.view(batch, height, size), channels)
 
 
 @dataclass(frozen=True)
@@ -62,15 +73,17 @@ class Flip:
         return torch.rand(count, generator=generator) < self.probability
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        both = torch.cat((images, images.flip(3)))
-        return both.index_select(0, torch.arange(len(images), device=images.device) + len(images) * drawn)
+        seen = images.permute(0, 2, 3, 1)  # as it lies in memory
+        both = torch.cat((seen, seen.flip(2)))
+        chosen = torch.arange(len(images), device=images.device) + len(images) * drawn
+        return both.index_select(0, chosen).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
 class Cutout:
     """Paint a square in the training images' mean colour, centred on any pixel: DeVries & Taylor 2017.
 
-    Near a border a part of it lies outside. `mean` is (C, 1, 1) uint8.
+    Near a border a part of it lies outside. `mean` is (C,) uint8.
     """
 
     side: int
@@ -83,13 +96,16 @@ class Cutout:
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
         first = drawn - self.side // 2  # (B, 2)
-        rows, columns = (self._within(first[:, axis], axis) for axis in (0, 1))  # (B, H), (B, W)
-        outside = ~(rows[:, None, :, None] & columns[:, None, None, :])
-        return (images - self.mean).mul_(outside).add_(self.mean)  # modulo 256, exact, and faster than torch.where
+        above, beside = (self._outside(first[:, axis], axis) for axis in (0, 1))  # (B, H), (B, W)
+        channels, width = images.shape[1], images.shape[3]
+        outside = above[:, :, None] | beside.repeat_interleave(channels, dim=1)[:, None]  # (B, H, W * C)
+        mean = self.mean.repeat(width)
+        # Modulo 256, exact, and faster than torch.where.
+        return of_rows((rows(images) - mean).mul_(outside).add_(mean), channels)
 
-    def _within(self, first: Tensor, axis: int) -> Tensor:
+    def _outside(self, first: Tensor, axis: int) -> Tensor:
         distance = torch.arange(self.size[axis], device=first.device) - first[:, None]
-        return (distance >= 0) & (distance < self.side)
+        return (distance < 0) | (distance >= self.side)
 
 
 @dataclass(frozen=True)
@@ -107,23 +123,19 @@ class Colour:
         return 1 + self.jitter * (2 * torch.rand(count, 3, generator=generator) - 1)
 
     def __call__(self, images: Tensor, drawn: Tensor) -> Tensor:
-        channels = images.shape[1]
-        brightness, contrast, saturation = drawn.view(-1, 3, 1, 1, 1).unbind(1)  # (B, 1, 1, 1)
-        luma = LUMA if channels == 3 else (1 / channels,) * channels
-        floats = images.to(torch.float32)
-        means = floats.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
-        added = brightness * (1 - contrast) * _grey(means, luma) + 0.5  # (B, 1, 1, 1); 0.5: uint8 cuts, this rounds
+        batch, channels, height, width = images.shape
+        brightness, contrast, saturation = drawn.view(batch, 3, 1, 1).unbind(1)  # (B, 1, 1)
+        weights = LUMA if channels == 3 else (1 / channels,) * channels
+        luma = torch.cat([torch.full((1,), weight, device=images.device) for weight in weights])  # no copy to wait for
+        pixels = rows(images).flatten(1).to(torch.float32)  # (B, H * W * C)
+        mean_grey = (pixels @ (luma.repeat(height * width) / (height * width))).view(batch, 1, 1)
+        pixels = pixels.view(batch, height * width, channels)
+        added = brightness * (1 - contrast) * mean_grey + 0.5  # 0.5: uint8 cuts, this rounds
         if channels == 3:
-            added = _grey(floats, luma).mul_(brightness * contrast * (1 - saturation)).add_(added)  # (B, 1, H, W)
-            contrast = contrast * saturation
-        return floats.mul_(brightness * contrast).add_(added).clamp_(0, 255).to(torch.uint8)
-
-
-def _grey(images: Tensor, luma: Sequence[float]) -> Tensor:
-    grey = images[:, :1] * luma[0]
-    for channel, weight in enumerate(luma[1:], start=1):
-        grey.add_(images[:, channel : channel + 1], alpha=weight)
-    return grey
+            grey = luma.view(3, 1).expand(3, 3)  # what gives every channel the grey of the pixel
+            pixels = pixels.bmm((1 - saturation) * grey + saturation * torch.eye(3, device=images.device))
+        changed = pixels.mul_(brightness * contrast).add_(added).clamp_(0, 255).to(torch.uint8)
+        return of_rows(changed.view(batch, height, width * channels), channels)
 
 
 def mixup(images: Tensor, share: float, _centre: Sequence[float]) -> tuple[Tensor, float]:
@@ -187,7 +199,7 @@ class Augmentation:
             raise ValueError(f"The strength of augmentation is {self.strength}, but must lie in 0 to 1.")
 
     def draw(self, count: int, size: Sequence[int], mean: Tensor, generator: torch.Generator) -> "Epoch":
-        """Draw an epoch of `count` images of `size` (H, W). `mean` is their colour (C, 1, 1), uint8 on the device."""
+        """Draw an epoch of `count` images of `size` (H, W). `mean` is their colour (C,), uint8 on the device."""
         operations = AUGMENTATIONS[self.name](self, size, mean)
         drawn = [(operation, operation.draw(count, generator).to(mean.device)) for operation in operations]
         seed = 0 if self.mix == "none" else int(torch.randint(2**62, (), generator=generator))

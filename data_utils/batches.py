@@ -1,18 +1,18 @@
 """Batches on the device, gathered from images that lie there once as uint8, and normalised a batch at a time."""
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from data_utils.augmentation import NONE, Augmentation
+from data_utils.augmentation import NONE, Augmentation, of_rows, rows
 from data_utils.placement import Source
 from data_utils.splits import Subset
 
 EVALUATION_BATCH: Final = 1024  # images at most
 EVALUATION_BYTES: Final = 2**24  # of float32 pixels at most
-PIECE_BYTES: Final = 2**19  # of float32 pixels that a core converts at a time: they stay in its cache
 
 
 class Batches:
@@ -29,8 +29,11 @@ class Batches:
         self._source = source
         self._positions = torch.tensor(split.index)  # (N,), in `source`
         self._device = device
-        self._scale = (1 / (255 * torch.tensor(deviation, device=device))).view(1, -1, 1, 1)
-        self._shift = (torch.tensor(mean, device=device) / torch.tensor(deviation, device=device)).view(1, -1, 1, 1)
+        scale = 1 / (255 * torch.tensor(deviation, device=device))  # (C,)
+        shift = torch.tensor(mean, device=device) / torch.tensor(deviation, device=device)
+        self._mean_colour = (shift / scale).round().to(torch.uint8)  # (C,), what normalisation makes zero
+        # For a row of pixels, since arithmetic on the three channels of one pixel at a time is slow.
+        self._scale, self._shift = (values.repeat(self.image_shape[2]) for values in (scale, shift))  # (W * C,)
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -38,7 +41,8 @@ class Batches:
     @property
     def evaluation_batch(self) -> int:
         """Images in a batch of `in_order`: few enough that large ones do not fill the memory."""
-        return min(len(self), EVALUATION_BATCH, _images_of(EVALUATION_BYTES, self.image_shape))
+        fitting = EVALUATION_BYTES // (4 * math.prod(self.image_shape))
+        return min(len(self), EVALUATION_BATCH, max(1, fitting))
 
     def steps(self, batch_size: int) -> int:
         """Training steps in one epoch."""
@@ -54,14 +58,10 @@ class Batches:
         """
         order = torch.randperm(len(self), generator=generator)[: self.steps(batch_size) * batch_size]
         labels = self.labels[order.to(self._device)]
-        epoch = augmentation.draw(len(self), self.image_shape[1:], self._mean_colour(), generator)
+        epoch = augmentation.draw(len(self), self.image_shape[1:], self._mean_colour, generator)
         for step, images in enumerate(self.pixels(order, batch_size)):
             part = slice(step * batch_size, (step + 1) * batch_size)
             yield epoch.mix(self._normalised(epoch.change(images, part)), labels[part])
-
-    def _mean_colour(self) -> Tensor:
-        """What normalisation makes zero, (C, 1, 1) uint8."""
-        return (self._shift / self._scale)[0].round().to(torch.uint8)
 
     def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Give every image once, in large batches, for evaluation."""
@@ -74,16 +74,4 @@ class Batches:
         return self._source.batches(self._positions[order], size)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        batch = torch.empty(images.shape, device=self._device, memory_format=torch.channels_last)
-        size = _images_of(PIECE_BYTES, self.image_shape) if self._device.type == "cpu" else len(images)
-        # Arithmetic first, in the images' own order of memory: with the channels last it would go by threes.
-        for start in range(0, len(images), size):
-            piece = slice(start, start + size)
-            batch[piece] = images[piece].to(torch.float32).mul_(self._scale).sub_(self._shift)
-        return batch
-
-
-def _images_of(size: int, shape: tuple[int, int, int]) -> int:
-    """How many float32 images of `shape` have about `size` bytes; one at least."""
-    channels, height, width = shape
-    return max(1, size // (4 * channels * height * width))
+        return of_rows(rows(images).to(torch.float32).mul_(self._scale).sub_(self._shift), images.shape[1])

@@ -1,7 +1,7 @@
 """Image files decoded once, into a memory map that later studies open in no time.
 
     CACHE/NAME-HASH/                one folder for each folder of images; HASH is of its path
-      FILES-ORDER-HxW/images.npy    (N, C, H, W) uint8; FILES is a hash of all names, sizes, times of change
+      FILES-ORDER-HxW/images.npy    (N, H, W, C) uint8; FILES is a hash of all names, sizes, times of change
       FILES-ORDER-HxW/skipped.json  what could not be decoded, and why
       lock                          held by the process that decodes
 
@@ -35,13 +35,13 @@ from data_utils.request import Progress
 
 CHUNK_BYTES: Final = 8 * 2**20  # of decoded images in one piece of work; two for each core are kept
 JPEG_RATIO: Final = 8  # pixels to bytes of a photograph at least
-FORMAT: Final = 2  # to be raised when `decode` gives other pixels
+FORMAT: Final = 3  # to be raised when `decode` gives other pixels, or in another order
 LOOKED_AT: Final = 1000  # files whose sizes an error tells of
 SUGGESTED: Final = (32, 64, 96, 128, 224)  # sizes that the field uses
 
 
 class Decoded(NamedTuple):
-    """Images (N, C, H, W) uint8 as a read-only map; where in the list of files they were; and what was left out."""
+    """Images (N, H, W, C) uint8 as a read-only map; where in the list of files they were; and what was left out."""
 
     images: NDArray[np.uint8]
     kept: NDArray[np.int64]
@@ -175,12 +175,12 @@ def _write(
                     skipped.append((position, image))
                     continue
                 if shape is None:
-                    shape = (channels or image.shape[0], *image.shape[1:])
+                    shape = (*image.shape[:2], channels or image.shape[2])
                     _begin(out, shape, len(files))
                 _check_size(image, shape, folder, files, position)
-                if shape[0] < image.shape[0]:
+                if shape[2] < image.shape[2]:
                     raise _ColourFoundError
-                if shape[0] > image.shape[0]:
+                if shape[2] > image.shape[2]:
                     image = np.broadcast_to(image, shape)
                 out.write(np.ascontiguousarray(image).data)
             done += len(chunk)
@@ -251,9 +251,9 @@ def _header(out: BinaryIO, shape: tuple[int, ...]) -> None:
 def _check_size(
     image: NDArray[np.uint8], shape: tuple[int, ...], folder: Path, files: Sequence[File], position: int
 ) -> None:
-    if image.shape[1:] == shape[1:]:
+    if image.shape[:2] == shape[:2]:
         return
-    found = Counter({shape[1:]: 1, image.shape[1:]: 1})
+    found = Counter({shape[:2]: 1, image.shape[:2]: 1})
     looked_at = files[:: max(1, len(files) // LOOKED_AT)]
     for file in looked_at:
         try:

@@ -47,7 +47,7 @@ def _digits(request: Request) -> Dataset:
     from sklearn.datasets import load_digits  # here: half a second that other data sets need not pay
 
     bunch = load_digits()
-    images = np.rint(bunch.images[:, None] * (255 / 16)).astype(np.uint8)  # (1797, 1, 8, 8)
+    images = np.rint(bunch.images[..., None] * (255 / 16)).astype(np.uint8)  # (1797, 8, 8, 1)
     labels = bunch.target.astype(np.int64)
     train, test = stratified(labels, request.fraction, seed=0)
     everything = Images(images, labels)
@@ -101,9 +101,9 @@ def _one_line(error: BaseException) -> str:
 
 
 def _images(part: Any) -> Images:
-    """Turn a torchvision data set into arrays: (N, H, W) or (N, H, W, C) becomes (N, C, H, W)."""
+    """Turn a torchvision data set into arrays: (N, H, W) becomes (N, H, W, 1), and (N, H, W, C) stays."""
     pixels = np.asarray(part.data)
-    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
+    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
     return Images(np.ascontiguousarray(pixels, dtype=np.uint8), np.asarray(part.targets, dtype=np.int64))
 
 

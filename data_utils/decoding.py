@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 
 
 def decode(path: Path | str, image_size: Size | None = None) -> NDArray[np.uint8]:
-    """Return the image in `path` as (C, H, W), C being 1 for what is stored as grey, else 3.
+    """Return the image in `path` as (H, W, C), C being 1 for what is stored as grey, else 3.
 
     Raises whatever Pillow raises for a file that is damaged or no image, and `ValueError` for pixels of 32
     bits or with a sign.
@@ -43,7 +43,7 @@ def decode(path: Path | str, image_size: Size | None = None) -> NDArray[np.uint8
         file.load()
         ImageOps.exif_transpose(file, in_place=True)
         pixels = np.asarray(_resize(_grey_or_rgb(file), image_size))
-    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def size_of(path: Path | str) -> Size:
@@ -54,14 +54,13 @@ def size_of(path: Path | str) -> Size:
 
 
 def resized(images: NDArray[np.uint8], image_size: Size) -> NDArray[np.uint8]:
-    """Return images (N, C, H, W), C being 1 or 3, in another size, on all cores."""
-    result = np.empty((*images.shape[:2], *image_size), np.uint8)
+    """Return images (N, H, W, C), C being 1 or 3, in another size, on all cores."""
+    result = np.empty((len(images), *image_size, images.shape[3]), np.uint8)
 
     def resize(start: int) -> None:
         for index in range(start, min(start + CHUNK, len(images))):
-            image = images[index, 0] if images.shape[1] == 1 else np.ascontiguousarray(images[index].transpose(1, 2, 0))
-            pixels = np.asarray(_resize(Image.fromarray(image), image_size))
-            result[index] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+            image = images[index, ..., 0] if images.shape[3] == 1 else images[index]
+            result[index] = np.asarray(_resize(Image.fromarray(image), image_size)).reshape(result.shape[1:])
 
     for _ in in_order(resize, range(0, len(images), CHUNK)):
         pass

@@ -1,16 +1,22 @@
 """Images with their labels as arrays, and a data set made of them."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+CHUNK_BYTES: Final = 2**22  # of pixels that are copied at a time; the images may be a file larger than memory
+
 
 @dataclass(frozen=True)
 class Images:
-    """Images (N, C, H, W) uint8 with their labels (N,) int64."""
+    """Images (N, H, W, C) uint8 with their labels (N,) int64.
+
+    The channels last, as image files have them and as convolutions are fastest with (torch's channels_last).
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -28,10 +34,28 @@ class Images:
 
     def sha256(self) -> str:
         """Checksum of pixels, shape and labels: equal data, equal checksum, on every machine."""
-        digest = hashlib.sha256(repr(self.images.shape).encode())
-        digest.update(np.ascontiguousarray(self.images).data)
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
-        return digest.hexdigest()
+        step = chunk_length(self.images)
+        return checksum((self.images[start : start + step] for start in range(0, len(self), step)), self.labels)
+
+
+def chunk_length(images: NDArray[np.uint8]) -> int:
+    """Return how many of `images` are looked at at a time."""
+    return max(1, CHUNK_BYTES * len(images) // max(1, images.nbytes))
+
+
+def checksum(chunks: Iterable[NDArray[np.uint8]], labels: NDArray[np.int64]) -> str:
+    """Return the checksum of images, given bit by bit (some, H, W, C), and of their labels (N,).
+
+    It is taken with the channels first, as studies have always written it down.
+    """
+    digest = hashlib.sha256()
+    for start, pixels in enumerate(chunks):
+        if start == 0:
+            height, width, channels = pixels.shape[1:]
+            digest.update(repr((len(labels), channels, height, width)).encode())
+        digest.update(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).data)
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
+    return digest.hexdigest()
 
 
 class Skipped(NamedTuple):
@@ -60,5 +84,5 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one image, (C, H, W)."""
-        _, channels, height, width = self.train.images.shape
+        _, height, width, channels = self.train.images.shape
         return channels, height, width

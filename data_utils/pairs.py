@@ -22,7 +22,7 @@ SEARCH_LEAST: Final = 2  # pairs: one each for training and validation
 
 @dataclass(frozen=True)
 class Pairs:
-    """Inputs (N, C, H, W) uint8 with their targets (N, C', H, W) uint8; C and C' are 1 or 3."""
+    """Inputs (N, H, W, C) uint8 with their targets (N, H, W, C') uint8; C and C' are 1 or 3."""
 
     inputs: NDArray[np.uint8]
     targets: NDArray[np.uint8]
@@ -135,8 +135,8 @@ def _check_count(pairs: int, request: Request) -> None:
 
 
 def _check_sizes(inputs: NDArray[np.uint8], targets: NDArray[np.uint8], sides: tuple[Path, Path]) -> None:
-    if inputs.shape[2:] != targets.shape[2:]:
-        (height, width), (other_height, other_width) = inputs.shape[2:], targets.shape[2:]
+    if inputs.shape[1:3] != targets.shape[1:3]:
+        (height, width), (other_height, other_width) = inputs.shape[1:3], targets.shape[1:3]
         raise ValueError(
             f"Images in {sides[0].name}/ are {height}x{width}, those in {sides[1].name}/ {other_height}x{other_width}, "
             f"but must have one size (height x width). Give --image-size {height}x{width}, and they are resized."

@@ -13,19 +13,19 @@ IMAGE_SHARE: Final = 0.5  # of the GPU memory that a slot may take; the rest is 
 
 
 class Resident:
-    """Images (N, C, H, W) uint8 that lie on the device. On the CPU that is the array itself, not a copy."""
+    """Images (N, H, W, C) uint8 that lie on the device. On the CPU that is the array itself, not a copy."""
 
     def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
         self._images = as_tensor(images).to(device)
 
     def batches(self, order: Tensor, size: int) -> Iterator[Tensor]:
-        """Give the images at the positions `order` (n,), `size` at a time, on the device."""
+        """Give the images at the positions `order` (n,), `size` at a time, on the device: (size, C, H, W)."""
         for index in torch.split(order.to(self._images.device), size):
-            yield self._images.index_select(0, index)
+            yield channels_first(self._images.index_select(0, index))
 
 
 class Streamed:
-    """Images (N, C, H, W) uint8 that stay on the host. A batch goes to the device while the one before it is used."""
+    """Images (N, H, W, C) uint8 that stay on the host. A batch goes to the device while the one before it is used."""
 
     def __init__(self, images: NDArray[np.uint8], device: torch.device) -> None:
         self._images = as_tensor(images)
@@ -33,7 +33,7 @@ class Streamed:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def batches(self, order: Tensor, size: int) -> Iterator[Tensor]:
-        """Give the images at the positions `order` (n,), `size` at a time, on the device."""
+        """Give the images at the positions `order` (n,), `size` at a time, on the device: (size, C, H, W)."""
         ahead = None
         for index in torch.split(order, size):
             sent = self._send(index)
@@ -50,9 +50,10 @@ class Streamed:
         staged = torch.empty((len(index), *self._images.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         torch.index_select(self._images, 0, index, out=staged)
         if self._copies is None:
-            return staged, None
+            return channels_first(staged), None
         with torch.cuda.stream(self._copies):
-            return staged.to(self._device, non_blocking=True), self._copies.record_event()
+            sent = staged.to(self._device, non_blocking=True)
+            return channels_first(sent), self._copies.record_event()
 
     def _receive(self, images: Tensor, copied: torch.Event | None) -> Tensor:
         """Let what is computed from now on wait for the copy of `images`."""
@@ -64,6 +65,11 @@ class Streamed:
 
 
 Source = Resident | Streamed
+
+
+def channels_first(images: Tensor) -> Tensor:
+    """Show images (B, H, W, C) as (B, C, H, W), in the same memory: what torch calls channels_last."""
+    return images.permute(0, 3, 1, 2)
 
 
 def place(images: NDArray[np.uint8], device: torch.device, gpus: float) -> Source:

@@ -1,6 +1,5 @@
 """Training and validation: what a search trains on and what it is judged by. The test split is not made here."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -8,10 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from data_utils.images import Images
+from data_utils.images import Images, checksum, chunk_length
 
 VALIDATION_FRACTION: Final = 0.2
-CHUNK_BYTES: Final = 2**22  # of pixels that are copied at a time; the images may be a file larger than memory
 
 
 @dataclass(frozen=True)
@@ -32,23 +30,19 @@ class Subset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one image, (C, H, W)."""
-        _, channels, height, width = self.images.images.shape
+        _, height, width, channels = self.images.images.shape
         return channels, height, width
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:
-        """Give the pixels (some, C, H, W) bit by bit, in order."""
+        """Give the pixels (some, H, W, C) bit by bit, in order."""
         pixels = self.images.images
-        step = max(1, CHUNK_BYTES * len(pixels) // max(1, pixels.nbytes))
+        step = chunk_length(pixels)
         for start in range(0, len(self), step):
             yield pixels[self.index[start : start + step]]
 
     def sha256(self) -> str:
         """Checksum, equal to that of the same images as an array of their own."""
-        digest = hashlib.sha256(repr((len(self), *self.image_shape)).encode())
-        for pixels in self.chunks():
-            digest.update(pixels.data)
-        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
-        return digest.hexdigest()
+        return checksum(self.chunks(), self.labels)
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ class SearchData:
         counts = np.zeros((self.train.image_shape[0], 256), np.int64)
         for pixels in self.train.chunks():
             for channel, count in enumerate(counts):
-                count += np.bincount(pixels[:, channel].ravel(), minlength=256)
+                count += np.bincount(pixels[..., channel].ravel(), minlength=256)
         share = counts / counts.sum(axis=1, keepdims=True)
         values = np.arange(256) / 255
         mean = share @ values

@@ -104,8 +104,8 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     """Go on with the study in `folder`. `changes` are fields of `Plan` that do not alter what is compared.
 
     They are trials (per space, not fewer than before), epoch_budget and gpu_budget (kept if not given), time_budget
-    (of this session), data_dir (moved images), cpus_per_trial, gpus_per_trial, resources, address, storage,
-    optuna_storage, tensorboard, mlflow, command.
+    (of this session), epoch_limit, data_dir (moved images), cpus_per_trial, gpus_per_trial, resources, address,
+    storage, optuna_storage, tensorboard, mlflow, command.
     Raises `PlanError` if `folder` is no study, or its spaces or data are not those it began with.
     """
     if folder.name in ("", ".."):  # "." has no name of its own

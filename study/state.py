@@ -118,7 +118,6 @@ class State:
         self._kinds: dict[Kind, list[Run]] = {kind: [] for kind in KINDS}
         self.tallies = {kind: {name: Tally() for name in spaces} for kind in KINDS}
         self.chosen: dict[str, tuple[str, ...]] = {}
-        self.test_openings = 0
         self.longest_epoch = 0.0  # seconds
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.gpus = 0.0  # that a trial has, where a budget counts them
@@ -226,7 +225,7 @@ class State:
         self.chosen[event["space"]] = (*before, event["trial"])
 
     def _test_opened(self, _event: Event) -> None:
-        self.test_openings += 1
+        """What was found there follows, a run at a time."""
 
     def _tested(self, event: Event) -> None:
         self._run(event).tested = event["test_score"]

@@ -2,6 +2,7 @@
 
 import os
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,12 @@ os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # figures are drawn here: the 
 
 CPU = torch.device("cpu")
 SIZES = ("width", "growth", "hidden")  # hyperparameters that a test may make small
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have most slow tests, so that none of them is left to one process at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def narrow(space: Space, config: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Write a run folder as a study would, without training anything: made-up curves, real events and files."""
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,7 @@ class SampleRun:
     accidents: bool = True
     closed: bool = True
     metric: str = "accuracy"
+    data: str = "digits"
     events: list[dict[str, Any]] = field(default_factory=list)
     clock: float = 1_780_000_000.0
 
@@ -97,11 +99,11 @@ class SampleRun:
             "name": "-".join([*self.spaces, "digits"]),
             "created": "2026-11-22T02:30:00+00:00",
             "dataset": {
-                "name": "digits",
-                "source": "scikit-learn load_digits: UCI optical recognition of handwritten digits",
+                "name": self.data,
+                "source": f"scikit-learn load_{self.data}: UCI optical recognition of handwritten digits",
                 "classes": list(self.classes),
                 "image_shape": [1, 8, 8],
-                "splits": {name: {"images": n, "sha256": "c3" * 32} for name, n in splits.items()},
+                "splits": {name: {"images": n, "sha256": self._checksum(name)} for name, n in splits.items()},
             },
             "metric": {"name": self.metric, "unit": "fraction", "direction": "maximize", "chance": 0.1},
             "spaces": {space: self._space(space) for space in self.spaces},
@@ -118,6 +120,9 @@ class SampleRun:
             "versions": {"python": "3.11.7", "torch": "2.15.0", "ray": "2.60.0", "optuna": "5.0.0"},
             "hardware": {"cpus": 2, "cpu": "Imaginary CPU", "memory_gib": 24, "gpus": []},
         }
+
+    def _checksum(self, split: str) -> str:
+        return "c3" * 32 if self.data == "digits" else hashlib.sha256(f"{self.data} {split}".encode()).hexdigest()
 
     def _space(self, space: str) -> dict[str, Any]:
         description = f"A small {space} for small images."

@@ -65,7 +65,7 @@ def cut_out(image: Tensor, drawn: Tensor, side: int, mean: Tensor) -> Tensor:
     image = image.clone()
     for y in rows:
         for x in columns:
-            image[:, y, x] = mean[:, 0, 0]
+            image[:, y, x] = mean
     return image
 
 
@@ -118,7 +118,7 @@ def test_flips_come_as_often_as_asked() -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("side", [1, 4, 5, 8])
 def test_a_cutout_is_that_of_each_image(shape: tuple[int, ...], side: int) -> None:
-    images, mean = pixels(*shape), pixels(shape[1], 1, 1)
+    images, mean = pixels(*shape), pixels(shape[1])
     cutout = Cutout(side, shape[2:], mean)
     drawn = cutout.draw(shape[0], random())
     expected = [cut_out(image, row, side, mean) for image, row in zip(images, drawn, strict=True)]
@@ -127,7 +127,7 @@ def test_a_cutout_is_that_of_each_image(shape: tuple[int, ...], side: int) -> No
 
 def test_a_cutout_has_its_area_inside_and_a_quarter_of_it_in_a_corner() -> None:
     images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
-    cutout = Cutout(16, (32, 32), torch.full((3, 1, 1), 9, dtype=torch.uint8))
+    cutout = Cutout(16, (32, 32), torch.full((3,), 9, dtype=torch.uint8))
     painted = (cutout(images, torch.tensor([[16, 16], [0, 0]])) == 9).sum((2, 3))
     assert painted.tolist() == [[256] * 3, [64] * 3]
 
@@ -214,7 +214,7 @@ def test_the_loss_of_mixed_labels_is_the_mixed_loss() -> None:
 
 
 def training_batches(count: int = 64, channels: int = 3) -> Batches:
-    images = pixels(count, channels, 16, 16).numpy()
+    images = pixels(count, 16, 16, channels).numpy()
     return batches_of(Images(images, np.arange(count) % 10), [0.4] * channels, [0.25] * channels)
 
 
@@ -255,7 +255,7 @@ def test_an_epoch_follows_its_generator(name: str, mix: str) -> None:
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_image_keeps_its_numbers_whatever_the_batch(name: str) -> None:
-    images, mean = pixels(8, 3, 16, 16), pixels(3, 1, 1)
+    images, mean = pixels(8, 3, 16, 16), pixels(3)
     drawn = replace(ANY, name=name).draw(8, (16, 16), mean, random())
     parts = [drawn.change(images[part], part) for part in (slice(0, 3), slice(3, 8))]
     assert torch.equal(torch.cat(parts), drawn.change(images, slice(0, 8)))
@@ -276,7 +276,7 @@ def test_each_batch_draws_a_share_from_beta(mix: str) -> None:
 
 
 def test_at_half_strength_magnitudes_are_the_literatures() -> None:
-    mean = torch.zeros(3, 1, 1, dtype=torch.uint8)
+    mean = torch.zeros(3, dtype=torch.uint8)
     kinds: dict[str, tuple[Operation, ...]] = {
         name: make(replace(ANY, name=name), (32, 32), mean) for name, make in AUGMENTATIONS.items()
     }
@@ -295,7 +295,7 @@ def test_nothing_is_mirrored_where_that_changes_the_class(name: str) -> None:
 
 def test_black_is_padded_and_the_mean_is_painted() -> None:
     """After normalisation the mean is zero, within the rounding to uint8."""
-    images = np.full((4, 3, 16, 16), 200, np.uint8)
+    images = np.full((4, 16, 16, 3), 200, np.uint8)
     batches = batches_of(Images(images, np.zeros(4, np.int64)), [0.4, 0.5, 0.6], [0.25] * 3)
     [(basic, _)] = batches.shuffled(4, random(), replace(ANY, name="basic", strength=1.0))
     found = torch.stack([basic.amin((0, 2, 3)), basic.amax((0, 2, 3))], dim=1)
@@ -310,7 +310,7 @@ def test_black_is_padded_and_the_mean_is_painted() -> None:
 def test_no_step_waits_for_the_device(name: str, mix: str) -> None:
     """Tensors on `meta` have no values: whatever would read one on the host raises."""
     asked = replace(ANY, name=name, mix=mix)
-    drawn = asked.draw(8, (16, 16), torch.empty(3, 1, 1, dtype=torch.uint8, device="meta"), random())
+    drawn = asked.draw(8, (16, 16), torch.empty(3, dtype=torch.uint8, device="meta"), random())
     changed = drawn.change(torch.empty(4, 3, 16, 16, dtype=torch.uint8, device="meta"), slice(4, 8))
     images, labels = drawn.mix(changed.float(), torch.empty(4, dtype=torch.int64, device="meta"))
     assert (changed.dtype, images.shape) == (torch.uint8, (4, 3, 16, 16))

@@ -11,6 +11,7 @@ import pytest
 import analysis
 from analysis import report, style, verdicts
 from analysis.figures import FIGURES
+from analysis.parts import Panel, draw
 from analysis.tables import StudyTables
 from tests.sample_run import SampleRun
 
@@ -77,7 +78,7 @@ def plain(page: str) -> str:
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_page_says_what_can_be_said(folder: Path, name: str) -> None:
     tables = analysis.read(written(name, folder))
-    page = plain(report._page(tables, [], verdicts.judge(tables)))
+    page = plain(report._page(tables, [], verdicts.judge(tables)).decode())
     assert STUDIES[name][1] in page
     assert not re.search(r"\bnan\b", page, re.IGNORECASE)
 
@@ -115,9 +116,9 @@ def test_letters_that_no_font_has_are_said_under_the_figure(tmp_path: Path) -> N
     tables = analysis.read(SampleRun(classes=(f"cat {NOWHERE}", GREEK), **{**FEW, "trials": 1}).write(tmp_path))
     ((name, figure, data),) = FIGURES["class_accuracy"].parts("class_accuracy", tables)
     (tmp_path / "figures").mkdir()
-    panel = report.Panel(name, figure.title, 1, "The classes", figure.title)
-    made = report._drawn(panel, figure, data, tables.plan, tmp_path / "figures")
-    assert made.caption.startswith(f"No font of the machine that drew this has {NOWHERE}: boxes")
+    panel = Panel(name, figure.title, 1, "The classes")
+    (made,) = draw([(panel, figure, data)], tables, tmp_path / "figures", venue=None)
+    assert f" No font of the machine that drew this has {NOWHERE}: boxes" in made.caption
     assert NOWHERE in (tmp_path / "figures" / "class_accuracy.svg").read_text(encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_utils import splits
+import data_utils.images
 from data_utils.batches import Batches
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Images
@@ -79,7 +79,7 @@ def test_a_search_never_sees_a_test_image() -> None:
 
 def test_statistics_come_from_the_training_images_in_units_of_one() -> None:
     images = np.zeros((4, 2, 2, 2), np.uint8)
-    images[:2, 0] = 255
+    images[:2, ..., 0] = 255
     everything, training = Images(images, np.zeros(4, np.int64)), np.array([1, 2])
     mean, deviation = SearchData(everything, training, np.array([0, 3])).channel_statistics()
     assert mean == [0.5, 0.0]
@@ -89,7 +89,7 @@ def test_statistics_come_from_the_training_images_in_units_of_one() -> None:
 
 def numbered(count: int) -> Batches:
     """Images whose pixels and labels are their number."""
-    images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(3, 1).repeat(4, 2).repeat(4, 3)
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2).repeat(3, 3)
     return batches_of(Images(images, np.arange(count)), [0.0] * 3, [1 / 255] * 3)
 
 
@@ -133,8 +133,8 @@ def test_the_checksums_of_the_splits_never_change_and_are_those_of_arrays_of_the
 @pytest.fixture
 def large(tmp_path: Path) -> SearchData:
     """19 MiB of images in a file that is mapped to memory."""
-    pixels = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (6_000, 3, 32, 35))
-    pixels[:] = np.random.default_rng(0).integers(0, 200, (3, 32, 35), np.uint8)
+    pixels = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (6_000, 32, 35, 3))
+    pixels[:] = np.random.default_rng(0).integers(0, 200, (32, 35, 3), np.uint8)
     pixels[::7] += 50
     pixels.flush()
     return split(Images(np.load(tmp_path / "images.npy", mmap_mode="r"), np.arange(6_000) % 10), seed=0)
@@ -143,7 +143,7 @@ def large(tmp_path: Path) -> SearchData:
 def test_checksums_and_statistics_go_through_a_file_bit_by_bit(
     large: SearchData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splits, "CHUNK_BYTES", 2**20)
+    monkeypatch.setattr(data_utils.images, "CHUNK_BYTES", 2**20)
     expected = large.images.images[large.train_index]
     tracemalloc.start()
     mean, deviation = large.channel_statistics()
@@ -153,8 +153,8 @@ def test_checksums_and_statistics_go_through_a_file_bit_by_bit(
     # A chunk, and one channel of it as 64-bit numbers. All at once would be four times the images.
     assert peak < 5 * 2**20 < expected.nbytes / 3
     assert checksum == Images(expected, large.train.labels).sha256()
-    assert mean == pytest.approx((expected.mean(axis=(0, 2, 3)) / 255).tolist(), abs=1e-12)
-    assert deviation == pytest.approx((expected.std(axis=(0, 2, 3)) / 255).tolist(), abs=1e-12)
+    assert mean == pytest.approx((expected.mean(axis=(0, 1, 2)) / 255).tolist(), abs=1e-12)
+    assert deviation == pytest.approx((expected.std(axis=(0, 1, 2)) / 255).tolist(), abs=1e-12)
 
 
 def test_images_of_a_file_are_handed_to_ray_without_a_copy(large: SearchData) -> None:
@@ -172,12 +172,12 @@ def test_on_the_cpu_batches_come_from_the_array_itself_which_may_be_read_only(la
     assert not array.flags.writeable
     assert as_tensor(array).data_ptr() == array.ctypes.data
     [first] = Batches(large.train, Resident(array, CPU), [0.0] * 3, [1.0] * 3, CPU).pixels(torch.tensor([5, 0]), 2)
-    assert np.array_equal(first.numpy(), array[large.train_index[[5, 0]]])
+    assert np.array_equal(first.permute(0, 2, 3, 1).numpy(), array[large.train_index[[5, 0]]])
 
 
 @pytest.mark.parametrize("size", [1, 16, 50, 64])
 def test_streamed_batches_are_exactly_the_resident_ones(size: int) -> None:
-    images = Images(np.random.default_rng(0).integers(0, 256, (50, 3, 9, 9), np.uint8), np.arange(50))
+    images = Images(np.random.default_rng(0).integers(0, 256, (50, 9, 9, 3), np.uint8), np.arange(50))
     part = Subset(images, np.arange(0, 50, 2))
     resident, streamed = (
         Batches(part, source(images.images, CPU), [0.5, 0.4, 0.3], [0.2, 0.1, 0.3], CPU)
@@ -220,7 +220,7 @@ def test_images_lie_on_a_gpu_if_they_leave_half_of_the_slots_share_to_the_networ
 
 @pytest.mark.parametrize(("side", "size"), [(8, 1024), (32, 1024), (64, 341), (224, 27), (1000, 1)])
 def test_evaluation_takes_as_many_images_as_memory_allows(side: int, size: int) -> None:
-    images = Images(np.broadcast_to(np.uint8(1), (1100, 3, side, side)), np.zeros(1100, np.int64))
+    images = Images(np.broadcast_to(np.uint8(1), (1100, side, side, 3)), np.zeros(1100, np.int64))
     batches = batches_of(images, [0.0] * 3, [1.0] * 3)
     assert len(next(iter(batches.in_order()))[1]) == size
 

@@ -188,7 +188,8 @@ def test_a_finished_study_goes_on_with_more_trials_and_only_new_finals(tmp_path:
     assert [job.key for job in done[:3] if isinstance(job, Job)] == ["resnet-0006", "resnet-0007", "resnet-0008"]
     assert epochs(again)[: len(before)] == before
     assert len(set(epochs(again))) == len(epochs(again))
-    openings = again.state.test_openings
+    logged, _ = read_events(plan.folder / "events.jsonl")
+    openings = sum(event["event"] == "test_opened" for event in logged)
     assert openings == 1 + (again.state.chosen != engine.state.chosen)
 
 

@@ -43,7 +43,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StudyTables]:
     return {name: analysis.read(SampleRun(**knobs).write(folder / name)) for name, knobs in RUNS.items()}
 
 
-def drawn(figure: Figure, data: pd.DataFrame, tables: StudyTables) -> Canvas:
+def drawn(figure: Figure[StudyTables], data: pd.DataFrame, tables: StudyTables) -> Canvas:
     with style.style():
         return figure.canvas(data, tables.plan)
 

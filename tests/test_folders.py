@@ -60,15 +60,15 @@ def test_every_mode_becomes_grey_or_rgb_of_the_same_picture(tmp_path: Path) -> N
     rgb = np.array([[RED, GREEN], [(9, 8, 7), (200, 100, 50)]], np.uint8)
     one, cmyk = np.array([[0, 255], [255, 0]], np.uint8), Image.fromarray(rgb).convert("CMYK")
     made: dict[str, tuple[Image.Image, NDArray[np.uint8]]] = {
-        "grey.png": (Image.fromarray(grey), grey[None]),
-        "one-bit.png": (Image.fromarray(one).convert("1"), one[None]),
-        "sixteen.png": (Image.fromarray(sixteen), grey[None]),
-        "sixteen.tif": (Image.fromarray(sixteen), grey[None]),
-        "sixteen.pgm": (Image.fromarray(sixteen), grey[None]),
-        "rgb.bmp": (Image.fromarray(rgb), rgb.transpose(2, 0, 1)),
-        "palette.gif": (Image.fromarray(rgb).quantize(4), rgb.transpose(2, 0, 1)),
-        "palette.png": (Image.fromarray(rgb).quantize(4), rgb.transpose(2, 0, 1)),
-        "cmyk.tif": (cmyk, rgb.transpose(2, 0, 1)),
+        "grey.png": (Image.fromarray(grey), grey[..., None]),
+        "one-bit.png": (Image.fromarray(one).convert("1"), one[..., None]),
+        "sixteen.png": (Image.fromarray(sixteen), grey[..., None]),
+        "sixteen.tif": (Image.fromarray(sixteen), grey[..., None]),
+        "sixteen.pgm": (Image.fromarray(sixteen), grey[..., None]),
+        "rgb.bmp": (Image.fromarray(rgb), rgb),
+        "palette.gif": (Image.fromarray(rgb).quantize(4), rgb),
+        "palette.png": (Image.fromarray(rgb).quantize(4), rgb),
+        "cmyk.tif": (cmyk, rgb),
     }
     for name, (image, expected) in made.items():
         image.save(tmp_path / name)
@@ -88,13 +88,13 @@ def test_pixels_whose_range_no_file_tells_are_refused(tmp_path: Path, kind: type
 def test_transparent_parts_lie_on_white(tmp_path: Path) -> None:
     rgba = np.array([[(*RED, 255), (*RED, 0)]], np.uint8)
     Image.fromarray(rgba).save(tmp_path / "rgba.png")
-    assert decode(tmp_path / "rgba.png")[:, 0].T.tolist() == [[255, 0, 0], [255, 255, 255]]
+    assert decode(tmp_path / "rgba.png")[0].tolist() == [[255, 0, 0], [255, 255, 255]]
     Image.fromarray(np.array([[(10, 255), (10, 0)]], np.uint8)).save(tmp_path / "la.png")
-    assert decode(tmp_path / "la.png").tolist() == [[[10, 255]]]
+    assert decode(tmp_path / "la.png").tolist() == [[[10], [255]]]
     palette = Image.fromarray(np.array([[0, 1]], np.uint8), mode=None).convert("P")
     palette.putpalette([*RED, *GREEN])
     palette.save(tmp_path / "palette.png", transparency=0)
-    assert decode(tmp_path / "palette.png")[:, 0].T.tolist() == [[255, 255, 255], [0, 255, 0]]
+    assert decode(tmp_path / "palette.png")[0].tolist() == [[255, 255, 255], [0, 255, 0]]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -111,7 +111,7 @@ def test_a_rotation_in_the_exif_data_is_applied(tmp_path: Path, orientation: int
     exif[0x0112] = orientation
     stored.save(tmp_path / "photo.jpg", exif=exif, quality=100)
     assert size_of(tmp_path / "photo.jpg") == (16, 24)
-    assert np.abs(decode(tmp_path / "photo.jpg")[0].astype(int) - upright).max() <= 3
+    assert np.abs(decode(tmp_path / "photo.jpg")[..., 0].astype(int) - upright).max() <= 3
 
 
 def test_a_resize_is_torchvisions(tmp_path: Path) -> None:
@@ -119,11 +119,11 @@ def test_a_resize_is_torchvisions(tmp_path: Path) -> None:
 
     rgb = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     Image.fromarray(rgb).save(tmp_path / "photo.png")
-    expected = np.asarray(Resize((16, 20))(Image.fromarray(rgb))).transpose(2, 0, 1)
+    expected = np.asarray(Resize((16, 20))(Image.fromarray(rgb)))
     assert np.array_equal(decode(tmp_path / "photo.png", (16, 20)), expected)
-    many = np.repeat(rgb.transpose(2, 0, 1)[None], 130, axis=0)
+    many = np.repeat(rgb[None], 130, axis=0)
     assert np.array_equal(resized(many, (16, 20)), np.repeat(expected[None], 130, axis=0))
-    assert np.array_equal(resized(many[:, :1], (16, 20)), np.repeat(expected[None, :1], 130, axis=0))
+    assert np.array_equal(resized(many[..., :1], (16, 20)), np.repeat(expected[None, ..., :1], 130, axis=0))
 
 
 def photograph(height: int, width: int) -> Image.Image:
@@ -151,7 +151,7 @@ def test_a_large_jpeg_is_reduced_by_its_decoder_to_twice_the_size_or_more(
         return real(image, image_size)
 
     monkeypatch.setattr(decoding, "_resize", watched)
-    made = decode(tmp_path / "photo.jpg", wanted).transpose(1, 2, 0)
+    made = decode(tmp_path / "photo.jpg", wanted)
     assert sorted(sizes[0]) == sorted(side // reduced for side in size)
     assert np.array_equal(made, whole) if reduced == 1 else np.abs(made.astype(int) - whole).max() <= 4
     assert size_of(tmp_path / "photo.jpg") == (size if orientation == 1 else size[::-1])
@@ -599,8 +599,8 @@ def pairs(folder: Path, names: tuple[str, str] = ("input", "target"), count: int
 @pytest.mark.parametrize("names", [("input", "target"), ("Hazy", "clear"), ("hazy", "GT")])
 def test_pairs_go_by_name_and_the_last_are_the_test(tmp_path: Path, names: tuple[str, str]) -> None:
     dataset = load_pairs(Request(pairs(tmp_path, names)))
-    assert dataset.train.inputs.shape == (8, 3, 8, 8)
-    assert dataset.train.targets.shape == (8, 1, 8, 8)
+    assert dataset.train.inputs.shape == (8, 8, 8, 3)
+    assert dataset.train.targets.shape == (8, 8, 8, 1)
     assert numbers(dataset.train.inputs) == list(range(8))
     assert numbers(dataset.train.targets) == list(range(100, 108))
     assert numbers(dataset.test.inputs) == [8, 9]
@@ -640,7 +640,7 @@ def test_pairs_that_cannot_be_are_refused(tmp_path: Path) -> None:
     for number in range(3):
         numbered(tmp_path / "target" / f"{number}.png", number, size=(4, 6))
     assert "input/ are 8x8, those in target/ 6x4" in refusal()
-    assert load_pairs(Request(tmp_path, (5, 5))).train.inputs.shape == (2, 3, 5, 5)
+    assert load_pairs(Request(tmp_path, (5, 5))).train.inputs.shape == (2, 5, 5, 3)
     for number in range(11):
         numbered(tmp_path / "input" / f"more{number}.png", number)
     assert "11 of 14 files" in refusal()
@@ -658,8 +658,8 @@ def test_the_photographs_of_cifar10(tmp_path: Path) -> None:
     assert dataset.image_shape == (3, 32, 32)
     assert (len(dataset.train), len(dataset.test)) == (10_000, 2_000)
     file = find(Request(tmp_path / "cifar10")).search["ship"][17].name
-    expected = np.asarray(Image.open(tmp_path / "cifar10" / file)).transpose(2, 0, 1)
+    expected = np.asarray(Image.open(tmp_path / "cifar10" / file))
     assert np.array_equal(dataset.train.images[5017], expected)
-    sea, fur = (dataset.train.images[dataset.train.labels == label].mean(axis=(0, 2, 3)) for label in (1, 0))
+    sea, fur = (dataset.train.images[dataset.train.labels == label].mean(axis=(0, 1, 2)) for label in (1, 0))
     assert sea[2] > sea[0]  # blue above red
     assert fur[0] > fur[2]

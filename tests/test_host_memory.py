@@ -25,7 +25,7 @@ from study.run import main
 count, side = int(sys.argv[1]), int(sys.argv[2])
 
 def made(folder):
-    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, side, side), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
     train, test = Images(pixels, np.arange(count) % 10), Images(pixels[:50].copy(), np.arange(50) % 10)
     return replace(load("digits", folder), name="made", train=train, test=test)
 
@@ -133,7 +133,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]:
 def test_neither_workers_nor_driver_have_images_of_their_own(
     tmp_path: Path, few: dict[str, list[int]], environment: dict[str, str]
 ) -> None:
-    count = 100_000  # 293 MiB
+    count = 40_000  # 117 MiB
     many = own_memory(tmp_path / "runs", count, **environment)
     for who in ("driver", "workers"):
         for before, after in zip(sorted(few[who]), sorted(many[who]), strict=True):
@@ -151,7 +151,7 @@ def test_images_that_fit_nowhere_are_refused_before_a_run_folder_exists(tmp_path
 
 def test_two_hundred_trials_leave_workers_and_driver_as_they_were(tmp_path: Path) -> None:
     """Resident memory while trials 180 to 200 end, against that of trials 40 to 60."""
-    study = Study(tmp_path, 300, 8, "--space", "mlp", "--trials", "200", "--max-epochs", "2")
+    study = Study(tmp_path, 300, 8, "--space", "plain_cnn", "--trials", "200", "--max-epochs", "2")
     seen: dict[int, dict[str, list[int]]] = {}
 
     def look(events: list[Event]) -> None:

@@ -77,7 +77,7 @@ def test_large_images_are_evaluated_a_few_at_a_time_in_the_estimate_too() -> Non
     """21 of 3x256x256 have 16 MiB of pixels: as many images more as there may be take no more memory."""
 
     def needed(count: int) -> int:
-        images = Images(np.zeros((count, 3, 256, 256), np.uint8), np.zeros(count, np.int64))
+        images = Images(np.zeros((count, 256, 256, 3), np.uint8), np.zeros(count, np.int64))
         validation = batches_of(images, [0.5] * 3, [0.5] * 3)
         one = batches_of(images.take(np.arange(1)), [0.5] * 3, [0.5] * 3)
         return memory.bytes_needed(reference("conv"), TrialData(one, validation, num_classes=10), FP32)

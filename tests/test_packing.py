@@ -122,7 +122,7 @@ def test_the_smallest_image_of_a_space_is_what_its_networks_take(space: str) -> 
 def test_images_too_small_for_a_space_are_refused_with_the_size_and_the_flag() -> None:
     digits = load("digits", Path("unused"))
     check_images(list(SPACES.values()), digits)
-    tiny = replace(digits, train=Images(digits.train.images[:, :, :7, :], digits.train.labels))
+    tiny = replace(digits, train=Images(digits.train.images[:, :7], digits.train.labels))
     with pytest.raises(PlanError, match=r"7x8 pixels, too few for nin, alexnet: at least 8x8"):
         check_images([SPACES["nin"], SPACES["vgg"], SPACES["alexnet"]], tiny)
     with pytest.raises(PlanError, match=r"at least 8x8\. Enlarge them with --image-size 8, or leave the space out"):

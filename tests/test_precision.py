@@ -53,9 +53,9 @@ def test_a_trial_computes_in_what_the_rule_says_and_learns_as_well(tmp_path: Pat
     """Images of 16x16 whose class is the bright quadrant."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 4, 512)
-    images = generator.integers(0, 128, (512, 1, 16, 16), dtype=np.uint8)
+    images = generator.integers(0, 128, (512, 16, 16, 1), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
-        image[0, 8 * (label // 2) : 8 * (label // 2) + 8, 8 * (label % 2) : 8 * (label % 2) + 8] += 64
+        image[8 * (label // 2) : 8 * (label // 2) + 8, 8 * (label % 2) : 8 * (label % 2) + 8] += 64
     batches = batches_of(Images(images, labels), [0.3], [0.2])
     trial = Trial(job(tmp_path, max_epochs=3, schedule="one_cycle"), TrialData(batches, batches, 4), CPU)
     rows = [trial.train_epoch() for _ in range(3)]

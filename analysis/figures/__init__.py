@@ -11,8 +11,9 @@ from analysis.figures.quantiles import QUANTILE_CURVES
 from analysis.figures.scores import TEST_SCORES, WORTH
 from analysis.figures.search import BEST_SO_FAR, RUNG_BEST
 from analysis.figures.spending import SPENDING, TIMELINE
+from analysis.tables import StudyTables
 
-CHAPTERS: dict[str, dict[str, Figure]] = {
+CHAPTERS: dict[str, dict[str, Figure[StudyTables]]] = {
     "The winners": {
         "test_scores": TEST_SCORES,
         "gain": WORTH,
@@ -40,6 +41,8 @@ CHAPTERS: dict[str, dict[str, Figure]] = {
         "examples": EXAMPLES,
     },
 }
-FIGURES: dict[str, Figure] = {name: figure for chapter in CHAPTERS.values() for name, figure in chapter.items()}
+FIGURES: dict[str, Figure[StudyTables]] = {
+    name: figure for chapter in CHAPTERS.values() for name, figure in chapter.items()
+}
 
 __all__ = ["CHAPTERS", "FIGURES", "Figure"]

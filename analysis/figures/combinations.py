@@ -67,7 +67,7 @@ def draw_pairs(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     space = data["space"].iloc[0]
     kinds = {parameter["name"]: parameter for parameter in plan["spaces"][space]["parameters"]}
     pairs = list(data[["x_parameter", "y_parameter"]].drop_duplicates().itertuples(index=False, name=None))
-    canvas.set_size_inches(style.WIDTH, 3.1)
+    canvas.set_figheight(3.1)
     grid = canvas.subplots(1, PAIRED, squeeze=False)[0]
     look = style.look(space, plan)
     for axes, (x, y) in zip(grid, pairs, strict=False):
@@ -93,11 +93,13 @@ def _axis(axes: Axes, of: str, parameter: Mapping[str, Any]) -> None:
     places, names = ticks(parameter)
     long = sum(map(len, names)) > 16
     if of == "x":
-        axes.set_xticks(places, names, rotation=35 if long else 0, ha="right" if long else "center", fontsize=7.5)
+        axes.set_xticks(
+            places, names, rotation=35 if long else 0, ha="right" if long else "center", fontsize=style.at_most(7.5)
+        )
         axes.set_xlabel(parameter["name"])
         axes.set_xlim(-0.06, 1.06)
     else:
-        axes.set_yticks(places, names, fontsize=7.5)
+        axes.set_yticks(places, names, fontsize=style.at_most(7.5))
         axes.set_ylabel(parameter["name"])
         axes.set_ylim(-0.06, 1.06)
 
@@ -159,7 +161,7 @@ def draw_best_settings(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     space = data["space"].iloc[0]
     names = list(data["parameter"].unique())
     kinds = {parameter["name"]: parameter for parameter in plan["spaces"][space]["parameters"]}
-    canvas.set_size_inches(style.WIDTH, 4.4)
+    canvas.set_figheight(4.4)
     axes = canvas.subplots()
     wide = data.pivot(index=["best", "rank"], columns="parameter", values="height")[names]
     y = wide.fillna(NOWHERE).to_numpy()
@@ -176,7 +178,7 @@ def draw_best_settings(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
             axes.text(place + 0.05, height, label, fontsize=6.5, va="center", zorder=5, bbox=_plate())
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
     axes.set_yticks([NOWHERE], ["does not\napply"])
-    axes.tick_params(axis="y", length=0, labelsize=7.5)
+    axes.tick_params(axis="y", length=0, labelsize=style.at_most(7.5))
     axes.set_ylim(-0.18, 1.05)
     axes.set_xlim(-0.3, len(names) - 0.3)
     axes.spines[:].set_visible(False)

@@ -52,7 +52,7 @@ def pareto(cost: npt.NDArray[Any], score: npt.NDArray[Any]) -> npt.NDArray[np.bo
 def draw_cost(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a panel per cost, the front through all spaces."""
     costs = [cost for cost in COSTS if (data["cost"] == cost).any()]
-    canvas.set_size_inches(style.WIDTH, 3.3)
+    canvas.set_figheight(3.3)
     grid = canvas.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     for axes, cost in zip(grid, costs, strict=True):
         rows = data[data["cost"] == cost]
@@ -154,7 +154,7 @@ def speed_data(tables: StudyTables) -> pd.DataFrame:
 
 def draw_speed(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw the share of runs that are there, against epochs and against seconds."""
-    canvas.set_size_inches(style.WIDTH, 2.9)
+    canvas.set_figheight(2.9)
     panels = canvas.subplots(1, 2, sharey=True)
     for axes, unit in zip(panels, ("epochs", "seconds"), strict=True):
         for space, rows in data[data["unit"] == unit].groupby("space", sort=False):

@@ -46,7 +46,7 @@ def draw_learning_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None
     spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
     columns = min(len(spaces), FACETS)
     rows = -(-len(spaces) // columns)
-    canvas.set_size_inches(style.WIDTH, 0.6 + 3.3 * rows)
+    canvas.set_figheight(0.6 + 3.3 * rows)
     grid = canvas.subplots(2 * rows, columns, squeeze=False, height_ratios=[9, 1] * rows)
     top = grid[0, 0]
     for place, space in enumerate(spaces):
@@ -122,13 +122,15 @@ def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, room: int, first: b
     counts = data.drop_duplicates("epoch").set_index("epoch")["at_risk"]
     digits = len(str(counts.max()))
     for epoch in _printed_epochs(plan, numbers=room // (digits + 2)):
-        axes.text(epoch, 0.5, str(counts.get(epoch, 0)), ha="center", va="center", color=style.INK, fontsize=8)
+        axes.text(
+            epoch, 0.5, str(counts.get(epoch, 0)), ha="center", va="center", color=style.INK, fontsize=style.at_most(8)
+        )
     axes.set_xlim(0.5, plan["max_epochs"] + 0.5)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if first:
-        axes.set_ylabel("trials", rotation=0, ha="right", va="center", fontsize=8, labelpad=4 * digits)
+        axes.set_ylabel("trials", rotation=0, ha="right", va="center", fontsize=style.at_most(8), labelpad=4 * digits)
 
 
 def _printed_epochs(plan: Plan, numbers: int) -> list[int]:
@@ -215,7 +217,7 @@ def final_curves_data(tables: StudyTables) -> pd.DataFrame:
 
 def draw_final_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw loss above, score below; training left, validation right."""
-    canvas.set_size_inches(style.WIDTH, 5.2)
+    canvas.set_figheight(5.2)
     grid = canvas.subplots(2, 2, sharex=True, sharey="row")
     for row, quantity in enumerate(("loss", "score")):
         for column, split in enumerate(("train", "validation")):

@@ -67,7 +67,7 @@ def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     parameters = plan["spaces"][space]["parameters"]
     data = shown(data)
     lines = -(-len(parameters) // COLUMNS)
-    canvas.set_size_inches(style.WIDTH, 0.5 + 2.15 * lines)
+    canvas.set_figheight(0.5 + 2.15 * lines)
     grid = canvas.subplots(lines, COLUMNS, sharey=True, squeeze=False)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
         rows = data[data["parameter"] == parameter["name"]]
@@ -110,7 +110,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: 
     edge = axes.get_xaxis_transform()  # y from 0 to 1: a trial without a score stands on the lower edge
     axes.plot(none["place"], [0.03] * len(none), "x", color=style.BAD, markersize=5, transform=edge, gid="none")
     axes.grid(axis="y")
-    axes.tick_params(axis="x", labelsize=8)
+    axes.tick_params(axis="x", labelsize=style.at_most(8))
     _parameter_axis(axes, parameter)
 
 

@@ -1,43 +1,55 @@
-"""What a figure is: a data function (tables -> small table) and a draw function that computes nothing."""
+"""What a figure is: a data function (tables of one study or of several -> small table) and a draw function that
+computes nothing.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from analysis.style import new_canvas
-from analysis.tables import StudyTables
+from analysis.style import WIDTH, new_canvas
 
 Plan = dict[str, Any]
 
 
+class Planned(Protocol):
+    """What a figure is of: a study, or several, with what names its spaces and its metric."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+
+Source = TypeVar("Source", bound=Planned)
+
+
 @dataclass(frozen=True)
-class Figure:
+class Figure(Generic[Source]):
     """One figure of the report.
 
     `data` gives the table that is drawn (and written as CSV, except a column `image`); where it is empty, the
-    report prints `absent` instead. `draw` puts that table on an empty canvas; labels and scales come from the
-    plan. `caption` says estimator, band, n and filter; `alt` states the finding with numbers. `per_space`:
-    one figure for each space.
+    report prints `absent` instead. `draw` puts that table on an empty canvas of a given width, whose height it sets;
+    labels and scales come from the plan. `caption` says estimator, band, n and filter; `alt` states the finding with
+    numbers. `per_space`: one figure for each space. `narrow`: it stands in one column of a page that has two.
     """
 
     title: str
-    data: Callable[[StudyTables], pd.DataFrame]
+    data: Callable[[Source], pd.DataFrame]
     draw: Callable[[Canvas, pd.DataFrame, Plan], None]
-    caption: Callable[[pd.DataFrame, StudyTables], str]
-    alt: Callable[[pd.DataFrame, StudyTables], str]
+    caption: Callable[[pd.DataFrame, Source], str]
+    alt: Callable[[pd.DataFrame, Source], str]
     absent: str
     per_space: bool = False
+    narrow: bool = False
 
-    def canvas(self, data: pd.DataFrame, plan: Plan) -> Canvas:
-        """Return the drawn figure; call it inside `analysis.style.style()`."""
-        canvas = new_canvas(height=3)
+    def canvas(self, data: pd.DataFrame, plan: Plan, width: float = WIDTH) -> Canvas:
+        """Return the drawn figure, `width` inches wide; call it inside `analysis.style.style()`."""
+        canvas = new_canvas(3, width)
         self.draw(canvas, data, plan)
         return canvas
 
-    def parts(self, name: str, tables: StudyTables) -> Iterator[tuple[str, "Figure", pd.DataFrame]]:
+    def parts(self, name: str, tables: Source) -> Iterator[tuple[str, "Figure[Source]", pd.DataFrame]]:
         """Yield file name, figure and data: once for the whole study, or once per space where `per_space`."""
         data = self.data(tables)
         if not self.per_space or data.empty:

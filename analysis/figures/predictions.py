@@ -22,7 +22,7 @@ EXAMPLE_PIXELS = 128  # small images are enlarged to at least this, without smoo
 def draw_class_accuracy(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per class, the spaces beside each other in it."""
     spaces, classes = list(data["space"].unique()), list(data["class"].unique())
-    canvas.set_size_inches(style.WIDTH, 1.2 + (0.18 + 0.13 * len(spaces)) * len(classes))
+    canvas.set_figheight(1.2 + (0.18 + 0.13 * len(spaces)) * len(classes))
     axes = canvas.subplots()
     step = min(0.22, 0.8 / len(spaces))  # the marks of a class stay between the lines around it
     for line in range(len(classes) - 1):
@@ -82,7 +82,8 @@ def draw_confusion(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # n
     shape = (len(classes), len(classes))
     share = data["share"].to_numpy(dtype=float).reshape(shape)
     counts = data["count"].to_numpy().reshape(shape)
-    canvas.set_size_inches(style.WIDTH * 0.82, style.WIDTH * 0.7)
+    width = canvas.get_figwidth()
+    canvas.set_size_inches(0.82 * width, 0.7 * width)
     axes = canvas.subplots()
     room = len(classes) <= WRITTEN_CLASSES
     names = list(short_names(classes).values()) if room else "auto"
@@ -90,7 +91,7 @@ def draw_confusion(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # n
         share,
         annot=np.where(counts > 0, counts.astype(str), "") if room else False,
         fmt="",
-        annot_kws={"size": 8 if len(classes) <= 10 else 6},
+        annot_kws={"size": style.at_most(8 if len(classes) <= 10 else 6)},
         vmin=0,
         vmax=1,
         cmap="Blues",
@@ -137,7 +138,7 @@ def alt_confusion(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG0
 def draw_examples(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # noqa: ARG001
     """Draw a row of correct images and a row of mistakes, truth and prediction above each."""
     kinds = [kind for kind in ("correct", "mistake") if (data["kind"] == kind).any()]
-    canvas.set_size_inches(style.WIDTH, 0.1 + 1.35 * len(kinds))
+    canvas.set_figheight(0.1 + 1.35 * len(kinds))
     names = list(pd.unique(data[["truth", "prediction"]].to_numpy().ravel()))
     grid = canvas.subplots(len(kinds), predictions.EXAMPLES, squeeze=False)
     for row, kind in zip(grid, kinds, strict=True):
@@ -160,7 +161,9 @@ def _show(axes: Axes, example: Mapping[Hashable, Any], names: Sequence[str]) -> 
     fitting = short_names(names, 12 if right else 8)
     truth, prediction = fitting[example["truth"]], fitting[example["prediction"]]
     said = f"{truth}\n{sure}" if right else f"is {truth}\nsaid {prediction}\n{sure}"
-    axes.set_title(said, fontsize=7.5, fontweight="normal", loc="center", color=style.INK if right else style.BAD)
+    axes.set_title(
+        said, fontsize=style.at_most(7.5), fontweight="normal", loc="center", color=style.INK if right else style.BAD
+    )
 
 
 def short_names(names: Sequence[str], room: int = 12) -> dict[str, str]:
@@ -214,6 +217,7 @@ def alt_examples(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG00
 
 CLASS_ACCURACY = Figure(
     title="Accuracy per class",
+    narrow=True,
     data=predictions.class_accuracy,
     draw=draw_class_accuracy,
     caption=caption_class_accuracy,

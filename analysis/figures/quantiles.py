@@ -50,7 +50,7 @@ def _at(there: pd.DataFrame, ended: int, space: str, epoch: int) -> list[dict[st
 
 def draw_quantile_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a panel per share of the trials, a line per space."""
-    canvas.set_size_inches(style.WIDTH, 4.6)
+    canvas.set_figheight(4.6)
     grid = canvas.subplots(2, 2, sharex=True, sharey=True)
     for axes, share in zip(grid.flat, SHARES, strict=True):
         for rung in plan["rungs"]:

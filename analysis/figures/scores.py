@@ -48,7 +48,7 @@ def test_scores_data(tables: StudyTables) -> pd.DataFrame:
 def draw_test_scores(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per space: seeds as hollow marks, the mean with its interval above them."""
     spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
-    canvas.set_size_inches(style.WIDTH, 1.3 + 0.7 * len(spaces))
+    canvas.set_figheight(1.3 + 0.7 * len(spaces))
     axes = canvas.subplots()
     for row, space in enumerate(spaces):
         look, mine = style.look(space, plan), data[data["space"] == space]
@@ -97,6 +97,7 @@ def alt_test_scores(data: pd.DataFrame, tables: StudyTables) -> str:
 
 TEST_SCORES = Figure(
     title="Test score of the winners",
+    narrow=True,
     data=test_scores_data,
     draw=draw_test_scores,
     caption=caption_test_scores,
@@ -145,7 +146,7 @@ def _retrained(scores: "pd.Series[float]", tables: StudyTables) -> Interval | No
 def draw_worth(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a line per space from stage to stage."""
     spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
-    canvas.set_size_inches(style.WIDTH, 3.5)
+    canvas.set_figheight(3.5)
     axes = canvas.subplots()
     step = min(0.12, 0.5 / len(spaces))
     for place, space in enumerate(spaces):

@@ -11,7 +11,7 @@ from analysis.tables import StudyTables
 
 def draw_best_so_far(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a staircase per space and a mark per trial at full length."""
-    canvas.set_size_inches(style.WIDTH, 3.4)
+    canvas.set_figheight(3.4)
     axes = canvas.subplots()
     many = len(data) > style.MANY_MARKS
     for space in data["space"].unique():
@@ -69,6 +69,7 @@ def alt_best_so_far(data: pd.DataFrame, tables: StudyTables) -> str:
 
 BEST_SO_FAR = Figure(
     title="Best so far against epochs spent",
+    narrow=True,
     data=stats.incumbent,
     draw=draw_best_so_far,
     caption=caption_best_so_far,
@@ -98,7 +99,7 @@ def draw_rung_best(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     rungs = sorted(data["epoch"].unique())
     columns = min(3, len(rungs))
     many = len(data) > style.MANY_MARKS
-    canvas.set_size_inches(style.WIDTH, 0.5 + 2.3 * -(-len(rungs) // columns))
+    canvas.set_figheight(0.5 + 2.3 * -(-len(rungs) // columns))
     grid = canvas.subplots(-(-len(rungs) // columns), columns, squeeze=False, sharex=True)
     for axes, rung in zip(grid.flat, rungs, strict=False):
         for space, rows in data[data["epoch"] == rung].groupby("space", sort=False):

@@ -41,7 +41,7 @@ def spending_data(tables: StudyTables) -> pd.DataFrame:
 def draw_spending(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a stacked bar per space."""
     spaces = list(data["space"].unique())
-    canvas.set_size_inches(style.WIDTH, 1.4 + 0.42 * len(spaces))
+    canvas.set_figheight(1.4 + 0.42 * len(spaces))
     axes = canvas.subplots()
     table = data.pivot_table(index="space", columns="part", values="epochs", sort=False).loc[spaces]
     begin = np.zeros(len(spaces))
@@ -122,7 +122,7 @@ def _slots(attempts: pd.DataFrame) -> npt.NDArray[np.int64]:
 def draw_timeline(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a bar per attempt in the row of its slot."""
     slots = int(data["slot"].max())
-    canvas.set_size_inches(style.WIDTH, 1.3 + min(0.34 * slots, 5.5))
+    canvas.set_figheight(1.3 + min(0.34 * slots, 5.5))
     axes = canvas.subplots()
     unit, name = _unit(data["ended"].max())
     thick = min(13.0, 300 / slots)  # points
@@ -216,6 +216,7 @@ def alt_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG00
 
 SPENDING = Figure(
     title="What the epochs went to, and what stopping saved",
+    narrow=True,
     data=spending_data,
     draw=draw_spending,
     caption=caption_spending,
