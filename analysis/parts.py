@@ -107,7 +107,8 @@ def draw(sketches: Iterable[Sketch], source: Any, folder: Path, venue: Venue | N
 def _said(sketch: Sketch, shown: dict[str, Any], source: Any) -> Panel:
     """Return the panel with what of the figure stands on the page, its caption and its text."""
     panel, figure, data = sketch
-    boxes = f" {NO_FONT.format(shown['lacking'])}" if shown.pop("lacking") else ""
+    lacking = shown.pop("lacking")
+    boxes = f" {NO_FONT.format(lacking)}" if lacking else ""
     caption = wording.stuck(figure.caption(data, source) + boxes)
     return replace(panel, caption=caption, alt=wording.stuck(figure.alt(data, source)), **shown)
 

@@ -16,7 +16,7 @@ from analysis.figures.figure import Figure, Plan
 from analysis.tables import StudyTables
 
 COLUMNS = 3
-MOST_SHOWN = 100  # trials of a kind in a panel; more would hide one another, and make a file too large to open
+MOST_SHOWN = 75  # trials of a kind in a panel; more would hide one another, and make a file too large to open
 FEW = 12  # whole numbers in a range up to here are spread like choices
 GOLDEN = 0.618034  # multiples of it, modulo 1, spread evenly: a jitter that is the same every time
 
