@@ -21,7 +21,7 @@ GREEK, CHINESE, ARABIC = (
     "\u0642\u0637\u0629 \u0633\u0648\u062f\u0627\u0621",
 )
 NOWHERE = "\U00016a40"  # a letter of Mro: none of the fonts that are asked has it
-FEW = {"spaces": ("resnet",), "seeds": 2, "accidents": False}
+FEW: dict[str, Any] = {"spaces": ("resnet",), "seeds": 2, "accidents": False}
 
 STUDIES: dict[str, tuple[dict[str, Any], str]] = {
     "one trial": ({**FEW, "trials": 1}, "the reference setting won: tuning gained nothing"),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
@@ -279,8 +280,8 @@ def test_a_hatch_is_seen_in_every_format(studies: dict[str, StudyTables]) -> Non
     hatched = [bar for bar in bars if bar.get_hatch()]
     assert hatched
     for bar in hatched:
-        assert bar.get_facecolor()[3] == 1  # an SVG file gives a hatch the face's opacity
-        assert bar.get_facecolor()[:3] != bar.get_edgecolor()[:3]
+        assert to_rgba(bar.get_facecolor())[3] == 1  # an SVG file gives a hatch the face's opacity
+        assert to_hex(bar.get_facecolor()) != to_hex(bar.get_edgecolor())
 
 
 def test_svg_files_keep_two_decimals_and_every_text() -> None:

@@ -59,8 +59,8 @@ def draw_spending(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     axes.set_xlabel("epochs")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     used = [part for part in PARTS if table[part].any()]
-    grey = {"edgecolor": style.QUIET}
-    handles = [Patch(facecolor=_pale(style.QUIET, PARTS[p][0]), hatch=PARTS[p][1], label=p, **grey) for p in used]
+    grey = style.QUIET
+    handles = [Patch(facecolor=_pale(grey, PARTS[p][0]), edgecolor=grey, hatch=PARTS[p][1], label=p) for p in used]
     style.legend_below(canvas, handles, columns=3)
 
 
