@@ -4,6 +4,8 @@ reached.
 Curves are validation scores of the final runs of the winners; of the test split there are no curves.
 """
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -11,6 +13,9 @@ import pandas as pd
 from analysis import stats
 from analysis.intervals import Floats
 from analysis.tables import StudyTables
+
+MOST_TRIALS: Final = 1_000  # up to here "few trials" are looked at
+BLOCK: Final = 100  # of these at a time
 
 
 def mean_curves(tables: StudyTables) -> pd.DataFrame:
@@ -46,13 +51,15 @@ def expected_best(scores: Floats, k: npt.NDArray[np.int64]) -> Floats:
     """Return the expected best of `k` (K,) scores drawn with replacement from `scores` (N,) (Dodge et al. 2019,
     arXiv:1909.03004).
     """
-    share = np.arange(len(scores) + 1) / len(scores)
-    weights = np.diff(share[None, :] ** k[:, None], axis=1)  # (K, N): chance that the i-th smallest is the best
-    return np.asarray(weights @ np.sort(scores))
+    ranked = np.sort(scores)
+    share = np.arange(1, len(scores)) / len(scores)  # the chance that all k are among the i smallest is its k-th power
+    blocks = np.split(k, range(BLOCK, len(k), BLOCK))  # one matrix (K, N) of a long study would be gigabytes
+    return np.concatenate([ranked[-1] - share ** block[:, None] @ np.diff(ranked) for block in blocks])
 
 
 def best_of_k(tables: StudyTables) -> pd.DataFrame:
-    """Return `space`, `k`, `low`, `high`, `n`: bounds of the expected best score of k random trials, k <= n / 2.
+    """Return `space`, `k`, `low`, `high`, `n`: bounds of the expected best score of k random trials, k <= n / 2 and
+    `MOST_TRIALS`.
 
     From the random arm alone, whose trials are independent. A stopped trial has no score at full length: `low` takes
     its best so far, `high` the worst one that reached full length, as if stopping had kept the order. A diverged or
@@ -71,7 +78,7 @@ def _best_of_k(tables: StudyTables, space: str) -> pd.DataFrame:
     floor = arm["score"].where(full, arm["best_score"].where(arm["state"] == "stopped", chance)).fillna(chance)
     worst = arm.loc[full, "score"].min()  # NaN where none: then there is no upper bound
     ceiling = floor.where(arm["state"] != "stopped", np.fmax(floor, worst) if full.any() else np.nan)
-    k = np.arange(1, len(arm) // 2 + 1)
+    k = np.arange(1, min(len(arm) // 2, MOST_TRIALS) + 1)
     ends = {"low": expected_best(floor.to_numpy(), k), "high": expected_best(ceiling.to_numpy(), k)} if len(k) else {}
     columns = ["space", "k", "low", "high", "n"]
     return pd.DataFrame({"space": space, "k": k, **ends, "n": len(arm)}, columns=columns)

@@ -22,9 +22,9 @@ from analysis import summary, verdicts, wording
 from analysis.figures.together import FIGURES
 from analysis.intervals import Interval
 from analysis.paper_tables import PaperTable, bare, leaders, pair_texts, score_unit
-from analysis.parts import Panel, cells, render, write, write_figure
+from analysis.parts import Panel, Sketch, cells, draw, render, write
 from analysis.studies import Over, Studies, Study
-from analysis.venues import Venue, venue
+from analysis.venues import venue
 
 LONGEST_NAME: Final = 200  # letters of a folder's name; file systems take 255 bytes
 MOST_PAIRS: Final = 10  # with a sentence of their own; the table has all
@@ -47,7 +47,7 @@ def write_comparison(
     folder = _folder(found) if out is None else Path(out)
     for kind in ("figures", "tables"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    panels = list(_panels(found, folder / "figures", printed))
+    panels = draw(_sketches(found), found, folder / "figures", printed)
     for name, table in _paper_tables(found):
         table.write(folder / "tables" / name)
     page = folder / "report.html"
@@ -63,18 +63,15 @@ def _folder(found: Studies) -> Path:
     return runs[0].with_name(name)
 
 
-def _panels(found: Studies, folder: Path, printed: Venue | None) -> Iterator[Panel]:
+def _sketches(found: Studies) -> Iterator[Sketch]:
+    """Yield each figure with its data; where these are empty, the panel has no number."""
     why = {"profile": together.profiles(found).refused, "ranks": together.ranks(found).refused}
     number = 0
     for name, figure in FIGURES.items():
         data = figure.data(found)
-        panel = Panel(name, figure.title, 0, "", absent=why.get(name) or figure.absent)
-        if not data.empty:
-            number += 1
-            drawn = write_figure(figure, data, found.plan, folder / name, printed)
-            caption, alt = figure.caption(data, found), figure.alt(data, found)
-            panel = replace(panel, number=number, caption=caption, alt=alt, **drawn)
-        yield panel
+        number += not data.empty
+        drawn, absent = Panel(name, figure.title, number, ""), why.get(name) or figure.absent
+        yield replace(drawn, number=0, absent=absent) if data.empty else drawn, figure, data
 
 
 def _page(found: Studies, panels: list[Panel], folder: Path, margin: float) -> bytes:

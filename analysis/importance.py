@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_array
 from scipy.special import ndtr
 
 from analysis import stats, wording
@@ -115,14 +116,16 @@ def _rows(tables: StudyTables, space: str, target: str, epoch: int, ranking: Sta
     weights = resamples(n, stats.generator())
     among = among_best(ranking.key, weights, best)
     chance = stats.generator().permuted(np.tile(among[0], (RESAMPLES, 1)), axis=1)
+    drawn = [np.ascontiguousarray(part.T) for part in (among, weights, chance)]  # (N, B), as sparse counting wants it
     rows = []
     for parameter in tables.plan["spaces"][space]["parameters"]:
         places = _places(parameter, ranking)
         if places is None:
             continue
         kind = parameter["type"] == "categorical"
-        found = explained(among @ places, weights @ places, among.sum(axis=1) / n, n, kind, one_width=True)
-        null = explained(chance @ places, places.sum(axis=0)[None], chance.sum(axis=1) / n, n, kind)
+        top, every, by_chance = ((places.T @ part).T for part in drawn)
+        found = explained(top, every, among.sum(axis=1) / n, n, kind, one_width=True)
+        null = explained(by_chance, every[:1], chance.sum(axis=1) / n, n, kind)
         low, high = np.quantile(found[1:], (0.025, 0.975))
         rows.append(
             {
@@ -138,12 +141,14 @@ def _rows(tables: StudyTables, space: str, target: str, epoch: int, ranking: Sta
     return rows
 
 
-def _places(parameter: Mapping[str, Any], ranking: Standing) -> npt.NDArray[np.float32] | None:
+def _places(parameter: Mapping[str, Any], ranking: Standing) -> csr_array | None:
     """Return in which cell each trial lies, (N, cells), a row of zeros where the hyperparameter does not apply; None
     where it has a single value.
     """
     cells, size = grid_cells(parameter, ranking.trials[parameter["name"]])
-    return (cells[:, None] == np.arange(size)).astype(np.float32) if size > 1 else None
+    there = np.flatnonzero(cells >= 0)
+    ones = np.ones(len(there), dtype=np.float32)
+    return csr_array((ones, (there, cells[there])), shape=(len(cells), size)) if size > 1 else None
 
 
 def resamples(n: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:

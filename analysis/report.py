@@ -12,7 +12,6 @@ The same run folder gives the same bytes. It may be of a study that still runs. 
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,16 @@ import pandas as pd
 
 from analysis import audit, budget, importance, stats, summary, verdicts, wording
 from analysis.comparison import write_comparison
-from analysis.figures import CHAPTERS, Figure
+from analysis.figures import CHAPTERS
 from analysis.importers import Wanted, read_other
 from analysis.layers import layers
 from analysis.paper_tables import paper_tables
-from analysis.parts import Panel, Table, cells, render, sort_key, write, write_figure
+from analysis.parts import Panel, Sketch, Table, cells, draw, render, sort_key, write
 from analysis.tables import TRIAL_COLUMNS, StudyTables, hyperparameter_kinds, read
-from analysis.venues import VENUES, Venue, venue
+from analysis.venues import VENUES, venue
 
-MOST_ROWS = 1_000  # of trials on the page: a browser opens the file without a pause
+MOST_ROWS = 500  # of trials on the page: a browser opens the file without a pause
+MOST_OPEN = 3  # spaces; of more, the figures that each space has are folded
 
 MOST_FILES = 5  # of those left out named on the page; study.json has all
 
@@ -58,7 +58,7 @@ def write_report(
     folder = default if out is None else Path(out)
     for kind in ("figures", "tables"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    panels = list(_panels(tables, folder / "figures", printed))
+    panels = draw(_sketches(tables), tables, folder / "figures", printed)
     for name, table in paper_tables(tables, judged):
         table.write(folder / "tables" / name)
     page = folder / "report.html"
@@ -66,29 +66,16 @@ def write_report(
     return page
 
 
-def _panels(tables: StudyTables, folder: Path, venue: Venue | None) -> Iterator[Panel]:
+def _sketches(tables: StudyTables) -> Iterator[Sketch]:
     number = 0
     for chapter, figures in CHAPTERS.items():
         for name, figure in figures.items():
             for file, part, data in figure.parts(name, tables):
-                if data.empty:
-                    yield Panel(file, part.title, 0, chapter, absent=part.absent)
-                    continue
-                number += 1
-                panel = Panel(file, part.title, number, chapter)
-                yield _drawn(panel, part, data, tables, folder / file, venue)
-
-
-def _drawn(
-    panel: Panel, figure: Figure[StudyTables], data: pd.DataFrame, tables: StudyTables, stem: Path, venue: Venue | None
-) -> Panel:
-    """Return the panel with its figure, whose files are written."""
-    return replace(
-        panel,
-        caption=figure.caption(data, tables),
-        alt=figure.alt(data, tables),
-        **write_figure(figure, data, tables.plan, stem, venue),
-    )
+                number += not data.empty
+                space = str(data["space"].iloc[0]) if figure.per_space and len(data) else ""
+                drawn = Panel(file, part.title, number, chapter, family=figure.title, space=space)
+                absent = Panel(file, part.title, 0, chapter, absent=part.absent)
+                yield absent if data.empty else drawn, part, data
 
 
 def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -> bytes:
@@ -108,6 +95,7 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         worth=cells(summary.worth_rows(tables, judged)),
         difference_unit=wording.difference_unit(tables.plan),
         findings=summary.findings(tables, judged),
+        fold=len(tables.plan["spaces"]) > MOST_OPEN,
         chapters={chapter: [panel for panel in panels if panel.chapter == chapter] for chapter in CHAPTERS},
         costs=cost_table(tables),
         importance=importance_table(tables),
@@ -175,7 +163,7 @@ def importance_table(tables: StudyTables) -> Table:
         "interval, and the 95 % quantile of what chance gives. Target best: the best tenth, at least five trials; "
         f"half: the better half. {' '.join(refused)}"
     )
-    columns = [*importance.COLUMNS[:4], "importance", "chance", "", "best trials", "with a score there", "n"]
+    columns = [*importance.COLUMNS[:4], "importance", "chance", "verdict", "best trials", "with a score there", "n"]
     return Table(columns, rows, note.strip())
 
 

@@ -1,6 +1,7 @@
 """How numbers, intervals and configurations are written, the same way in captions, tables and sentences."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,6 +68,11 @@ def within(found: Interval, plan: Mapping[str, Any]) -> tuple[float, float]:
     """Return the ends of an interval of a score, cut where no score can be."""
     least, most = (0.0, 1.0) if is_fraction(plan) else (-math.inf, math.inf)
     return max(found.low, least), min(found.high, most)
+
+
+def stuck(text: str) -> str:
+    """Return the text with each number and its per cent sign on one line."""
+    return re.sub(r"(?<=\d) %", f"{STUCK}%", text)
 
 
 def count(number: int, noun: str) -> str:

@@ -22,6 +22,7 @@ from study.space import Space
 from study.trial import TrialData
 
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # figures are drawn here: the tests have their processes already
 
 CPU = torch.device("cpu")
 SIZES = ("width", "growth", "hidden")  # hyperparameters that a test may make small

@@ -1,5 +1,6 @@
 """Every figure from every kind of study: what is drawn is what the small table says."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 import analysis
 from analysis import style
 from analysis.figures import FIGURES, Figure
+from analysis.figures.effects import MOST_SHOWN, shown
 from analysis.figures.predictions import short_names
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, SampleRun
@@ -246,3 +249,47 @@ def test_class_names_that_no_font_has_are_drawn_without_a_warning(tmp_path: Path
         with style.style():
             written = style.files(figure.canvas(data, tables.plan))
         assert classes[0] in written["svg"].decode()
+
+
+def test_crowded_effects_show_the_best_the_worst_and_some_between(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    figure = FIGURES["effects"]
+    _, part, data = next(iter(figure.parts("effects", tables)))
+    assert shown(data).equals(data)
+    assert "are drawn, evenly" not in part.caption(data, tables)
+    copies = [data.assign(trial=data["trial"] + str(copy), score=data["score"] + copy / 1000) for copy in range(40)]
+    many = pd.concat(copies, ignore_index=True)
+    few = shown(many)
+    sizes = few.groupby(["parameter", "length"]).size()
+    assert sizes.max() == MOST_SHOWN
+    for length in ("full", "short"):
+        panel, all_of_it = (
+            table[(table["parameter"] == "width") & (table["length"] == length)]["score"] for table in (few, many)
+        )
+        assert (panel.min(), panel.max()) == (all_of_it.min(), all_of_it.max())
+        assert panel.median() == pytest.approx(all_of_it.median(), abs=0.02)
+    assert f"{MOST_SHOWN} are drawn, evenly over their ranking" in part.caption(many, tables)
+    canvas = drawn(part, many, tables)
+    assert len(np.asarray(line(canvas, 0, "short").get_xdata())) == MOST_SHOWN
+
+
+def test_a_hatch_is_seen_in_every_format(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    figure = FIGURES["spending"]
+    bars = drawn(figure, figure.data(tables), tables).axes[0].patches
+    hatched = [bar for bar in bars if bar.get_hatch()]
+    assert hatched
+    for bar in hatched:
+        assert to_rgba(bar.get_facecolor())[3] == 1  # an SVG file gives a hatch the face's opacity
+        assert to_hex(bar.get_facecolor()) != to_hex(bar.get_edgecolor())
+
+
+def test_svg_files_keep_two_decimals_and_every_text() -> None:
+    canvas = style.new_canvas(2)
+    axes = canvas.subplots()
+    axes.plot([0, 1, 2], [0.123456, 0.7, 0.3])
+    axes.set_title("rate 0.123456 and 7.654321 more")
+    with style.style():
+        svg = style.files(canvas)["svg"].decode()
+    assert "rate 0.123456 and 7.654321 more" in svg
+    assert not re.search(r'[ "]\d+\.\d{3,}[ "]', re.sub(r"<text.*?</text>", "", svg, flags=re.DOTALL))

@@ -72,7 +72,7 @@ def draw_pairs(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     look = style.look(space, plan)
     for axes, (x, y) in zip(grid, pairs, strict=False):
         rows = data[(data["x_parameter"] == x) & (data["y_parameter"] == y)]
-        many = len(rows) > style.MANY_MARKS
+        many = len(data) > style.MANY_MARKS
         for best, mark in ((False, _behind()), (True, {"color": look["color"], "marker": look["marker"]})):
             part = rows[rows["best"] == best]
             axes.plot(part["x_height"], part["y_height"], linestyle="", markersize=5, rasterized=many, **mark)

@@ -23,6 +23,7 @@ ENDS: dict[str, tuple[dict[str, Any], str]] = {
     "running": ({"marker": ">", "markerfacecolor": "white", "markersize": 5}, "running"),
 }
 FACETS = 3  # in a row
+ROOM = 72  # digits that fit under a facet as wide as the figure
 
 
 def learning_curves_data(tables: StudyTables) -> pd.DataFrame:
@@ -53,11 +54,11 @@ def draw_learning_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None
         axes, under = grid[2 * row, column], grid[2 * row + 1, column]
         if axes is not top:
             axes.sharey(top)
-        _facet(axes, data[data["space"] == space], plan, space)
+        _facet(axes, data[data["space"] == space], plan, space, many=len(data) > style.MANY_MARKS)
         if column:
             axes.set_ylabel("")
             axes.tick_params(labelleft=False)
-        _at_risk_row(under, data[data["space"] == space], plan, first=column == 0)
+        _at_risk_row(under, data[data["space"] == space], plan, ROOM // columns, first=column == 0)
     for axes in _unused(grid, len(spaces), columns):
         axes.set_visible(False)
     style.legend_below(canvas, _legend(data, plan), columns=5)
@@ -69,11 +70,9 @@ def _unused(grid: npt.NDArray[np.object_], used: int, columns: int) -> list[Axes
     ]
 
 
-def _facet(axes: Axes, data: pd.DataFrame, plan: Plan, space: str) -> None:
+def _facet(axes: Axes, data: pd.DataFrame, plan: Plan, space: str, many: bool) -> None:
     colour = style.look(space, plan)["color"]
-    many = len(data) > style.MANY_MARKS
-    curves = [(winner, rows[["epoch", "val_score"]].to_numpy()) for winner, rows in _by_trial(data)]
-    plain, best = [c for winner, c in curves if not winner], [c for winner, c in curves if winner]
+    plain, best = _by_trial(data[~data["winner"]]), _by_trial(data[data["winner"]])
     for rung in plan["rungs"]:
         axes.axvline(rung, color=style.QUIET, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     alpha = 0.25 if many else 0.55
@@ -87,8 +86,10 @@ def _facet(axes: Axes, data: pd.DataFrame, plan: Plan, space: str) -> None:
     style.score_axis(axes.yaxis, plan, "validation")
 
 
-def _by_trial(data: pd.DataFrame) -> list[tuple[bool, pd.DataFrame]]:
-    return [(bool(rows["winner"].iloc[0]), rows) for _, rows in data.groupby("trial", sort=False)]
+def _by_trial(data: pd.DataFrame) -> list[npt.NDArray[np.float64]]:
+    """Return the curve of each trial, (epochs, 2); the rows of a trial stand together."""
+    points = data[["epoch", "val_score"]].to_numpy(dtype=float)
+    return np.split(points, np.flatnonzero(data["end"])[:-1] + 1) if len(points) else []
 
 
 def _mark_ends(axes: Axes, ends: pd.DataFrame, colour: str, many: bool) -> None:
@@ -116,10 +117,11 @@ def _mark_ends(axes: Axes, ends: pd.DataFrame, colour: str, many: bool) -> None:
     )
 
 
-def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, first: bool) -> None:
-    """Print how many trials trained that epoch, at the rungs and a few epochs more."""
+def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, room: int, first: bool) -> None:
+    """Print how many trials trained that epoch, at the rungs and a few epochs more, in `room` for so many digits."""
     counts = data.drop_duplicates("epoch").set_index("epoch")["at_risk"]
-    for epoch in _printed_epochs(plan):
+    digits = len(str(counts.max()))
+    for epoch in _printed_epochs(plan, numbers=room // (digits + 2)):
         axes.text(
             epoch, 0.5, str(counts.get(epoch, 0)), ha="center", va="center", color=style.INK, fontsize=style.at_most(8)
         )
@@ -128,13 +130,13 @@ def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, first: bool) -> Non
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if first:
-        axes.set_ylabel("trials", rotation=0, ha="right", va="center", fontsize=style.at_most(8))
+        axes.set_ylabel("trials", rotation=0, ha="right", va="center", fontsize=style.at_most(8), labelpad=4 * digits)
 
 
-def _printed_epochs(plan: Plan) -> list[int]:
-    """Return the epochs at which the numbers fit side by side: the ends, the rungs, and every nth."""
+def _printed_epochs(plan: Plan, numbers: int) -> list[int]:
+    """Return the epochs at which so many numbers fit side by side: the ends, the rungs, and every nth."""
     last = plan["max_epochs"]
-    apart = max(1, last // 9)
+    apart = max(1, -(-last // min(9, numbers)))
     wanted = [1, last, *plan["rungs"], *range(1, last + 1, apart)]
     printed: list[int] = []
     for epoch in wanted:

@@ -16,6 +16,7 @@ from analysis.figures.figure import Figure, Plan
 from analysis.tables import StudyTables
 
 COLUMNS = 3
+MOST_SHOWN = 75  # trials of a kind in a panel; more would hide one another, and make a file too large to open
 FEW = 12  # whole numbers in a range up to here are spread like choices
 GOLDEN = 0.618034  # multiples of it, modulo 1, spread evenly: a jitter that is the same every time
 
@@ -64,11 +65,13 @@ def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a panel per hyperparameter of the one space in `data`, in the order of the space."""
     space = data["space"].iloc[0]
     parameters = plan["spaces"][space]["parameters"]
-    rows = -(-len(parameters) // COLUMNS)
-    canvas.set_figheight(0.5 + 2.15 * rows)
-    grid = canvas.subplots(rows, COLUMNS, sharey=True, squeeze=False)
+    data = shown(data)
+    lines = -(-len(parameters) // COLUMNS)
+    canvas.set_figheight(0.5 + 2.15 * lines)
+    grid = canvas.subplots(lines, COLUMNS, sharey=True, squeeze=False)
     for axes, parameter in zip(grid.flat, parameters, strict=False):
-        _panel(axes, data[data["parameter"] == parameter["name"]], parameter, space, plan)
+        rows = data[data["parameter"] == parameter["name"]]
+        _panel(axes, rows, parameter, space, plan)
     for axes in grid.flat[len(parameters) :]:
         axes.set_visible(False)
     for axes in grid[:, 0]:
@@ -78,15 +81,26 @@ def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     style.legend_below(canvas, _legend(data, plan))
 
 
+def shown(data: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are drawn: of each panel and `length` at most `MOST_SHOWN`, evenly over their ranking by
+    score, the best and the worst among them.
+    """
+    ranked = data.sort_values("score", ascending=False, kind="stable")
+    groups = ranked.groupby(["parameter", "length"], sort=False)
+    size, place = groups["trial"].transform("size"), groups.cumcount()
+    nearest = (np.arange(MOST_SHOWN) / (MOST_SHOWN - 1) * (n - 1) for n in size.unique())
+    chosen = {n: set(places.round().astype(int)) for n, places in zip(size.unique(), nearest, strict=True)}
+    drawn = [n <= MOST_SHOWN or at in chosen[n] for n, at in zip(size, place, strict=True)]
+    return data.loc[ranked.index[drawn]].sort_index()
+
+
 def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: str, plan: Plan) -> None:
     look = style.look(space, plan)
-    many = len(rows) > style.MANY_MARKS
     marks = {
         "marker": look["marker"],
         "linestyle": "",
         "markersize": 4.5,
         "color": look["color"],
-        "rasterized": many,
     }
     full, short = rows[rows["length"] == "full"], rows[rows["length"] == "short"]
     _mark_reference(axes, parameter, plan["spaces"][space]["reference"])
@@ -147,6 +161,12 @@ def _legend(data: pd.DataFrame, plan: Plan) -> list[Line2D]:
 def caption_effects(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what the marks are and that this is no experiment on one hyperparameter."""
     trials = data.drop_duplicates("trial")["length"].value_counts()
+    left_out = (
+        f" Of more than {MOST_SHOWN} trials of one kind in a panel, {MOST_SHOWN} are drawn, evenly over their ranking "
+        "by score, the best and the worst among them; the CSV file has all."
+        if len(shown(data)) < len(data)
+        else ""
+    )
     return (
         f"Validation {tables.plan['metric']['name']} at the last epoch trained, against each hyperparameter "
         "on the scale of "
@@ -155,8 +175,8 @@ def caption_effects(data: pd.DataFrame, tables: StudyTables) -> str:
         f"{trials.get('short', 0)} with fewer epochs (their scores are not comparable), "
         f"{trials.get('none', 0)} without a "
         "usable score (crosses on the lower edge). A hyperparameter that depends on another is drawn only "
-        "where it applies. Marks on a few values are spread sideways so that they can be told apart. "
-        "All settings vary at once and the search looks where it was good: read as hints, not as causes."
+        "where it applies. Marks on a few values are spread sideways so that they can be told apart."
+        f"{left_out} All settings vary at once and the search looks where it was good: read as hints, not as causes."
     )
 
 

@@ -8,6 +8,7 @@ from analysis import style, wording
 from analysis.figures.figure import Figure, Plan
 from analysis.tables import StudyTables
 
+LAST = ["stopped", "diverged", "failed"]  # states of those who rank below whoever went on
 SHARES = {"best trial": 0.0, "best 10 %": 0.1, "best 25 %": 0.25, "better half": 0.5}
 
 
@@ -21,21 +22,22 @@ def quantile_curves_data(tables: StudyTables) -> pd.DataFrame:
     trials = tables.trials[["trial", "space", "state", "epochs_trained"]]
     rows = tables.epochs[["trial", "epoch", "val_score"]].dropna(subset="val_score").merge(trials, on="trial")
     rows = rows.sort_values("val_score", ascending=False, kind="stable")
-    rows["rank"] = rows.groupby(["space", "epoch"]).cumcount() + 1
-    ended = trials[trials["state"].isin(["stopped", "diverged", "failed"])]
-    parts = [_at(rows, ended, space, epoch) for space in tables.plan["spaces"] for epoch in _epochs(tables)]
+    ended = trials[trials["state"].isin(LAST)]
+    there = dict(list(rows.groupby(["space", "epoch"])))
+    parts = [
+        _at(there.get((space, epoch), rows.head(0)), int((ended["space"] == space).sum()), space, epoch)
+        for space in tables.plan["spaces"]
+        for epoch in range(1, tables.plan["max_epochs"] + 1)
+    ]
     columns = ["space", "share", "epoch", "score", "rank", "at_risk", "n"]
     return pd.DataFrame([row for part in parts for row in part], columns=columns)
 
 
-def _epochs(tables: StudyTables) -> range:
-    return range(1, tables.plan["max_epochs"] + 1)
-
-
-def _at(rows: pd.DataFrame, ended: pd.DataFrame, space: str, epoch: int) -> list[dict[str, object]]:
-    there = rows[(rows["space"] == space) & (rows["epoch"] == epoch)]
-    gone = ended.loc[ended["space"] == space, "trial"]
-    n = len(there) + int((~gone.isin(there["trial"])).sum())
+def _at(there: pd.DataFrame, ended: int, space: str, epoch: int) -> list[dict[str, object]]:
+    """Return the rows of a space and epoch: `there` are its trials with a score there, the best first, and `ended` how
+    many of all ended early.
+    """
+    n = len(there) + ended - int(there["state"].isin(LAST).sum())
     scores = there["val_score"].to_numpy()
     ranks = {name: max(1, int(np.ceil(share * n))) for name, share in SHARES.items()}
     known = {"space": space, "epoch": epoch, "at_risk": len(there), "n": n}

@@ -98,13 +98,14 @@ def draw_rung_best(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a panel per rung: a staircase per space."""
     rungs = sorted(data["epoch"].unique())
     columns = min(3, len(rungs))
+    many = len(data) > style.MANY_MARKS
     canvas.set_figheight(0.5 + 2.3 * -(-len(rungs) // columns))
     grid = canvas.subplots(-(-len(rungs) // columns), columns, squeeze=False, sharex=True)
     for axes, rung in zip(grid.flat, rungs, strict=False):
         for space, rows in data[data["epoch"] == rung].groupby("space", sort=False):
             look = style.look(str(space), plan)
             mark = {"color": look["color"], "s": 10, "alpha": 0.5, "linewidths": 0}
-            axes.scatter(rows["epochs_spent"], rows["score"], marker=look["marker"], rasterized=_many(rows), **mark)
+            axes.scatter(rows["epochs_spent"], rows["score"], marker=look["marker"], rasterized=many, **mark)
             stairs = {"drawstyle": "steps-post", "linestyle": look["linestyle"], "linewidth": 2}
             axes.plot(rows["epochs_spent"], rows["best"], color=look["color"], label=str(space), **stairs)
         axes.set_title(f"score at epoch {rung}")
@@ -118,10 +119,6 @@ def draw_rung_best(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
         axes.set_visible(False)
     lines = {line.get_label(): line for axes in grid.flat for line in axes.lines}
     style.legend_below(canvas, list(lines.values()))
-
-
-def _many(rows: pd.DataFrame) -> bool:
-    return len(rows) > style.MANY_MARKS
 
 
 def caption_rung_best(data: pd.DataFrame, tables: StudyTables) -> str:

@@ -48,7 +48,7 @@ def draw_spending(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     for part, (dark, hatch) in PARTS.items():
         for row, space in enumerate(spaces):
             colour = style.look(space, plan)["color"]
-            face = (*_rgb(colour), dark)
+            face = _pale(colour, dark)
             axes.barh(
                 row, table.loc[space, part], left=begin[row], height=0.6, facecolor=face, edgecolor=colour, hatch=hatch
             )
@@ -59,13 +59,14 @@ def draw_spending(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     axes.set_xlabel("epochs")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     used = [part for part in PARTS if table[part].any()]
-    grey = _rgb(style.QUIET)
-    handles = [Patch(facecolor=(*grey, PARTS[p][0]), edgecolor=style.QUIET, hatch=PARTS[p][1], label=p) for p in used]
+    grey = style.QUIET
+    handles = [Patch(facecolor=_pale(grey, PARTS[p][0]), edgecolor=grey, hatch=PARTS[p][1], label=p) for p in used]
     style.legend_below(canvas, handles, columns=3)
 
 
-def _rgb(colour: str) -> tuple[float, float, float]:
-    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+def _pale(colour: str, dark: float) -> tuple[float, float, float]:
+    """Return the colour mixed with white. Through a face that lets light through, SVG files would show no hatch."""
+    red, green, blue = (1 - dark * (1 - int(colour[at : at + 2], 16) / 255) for at in (1, 3, 5))
     return red, green, blue
 
 

@@ -7,7 +7,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     head.append(button);
     button.addEventListener("click", () => {
       const sign = head.getAttribute("aria-sort") === "descending" ? 1 : -1;
-      const key = (row) => row.cells[column].dataset.key;
+      const key = (row) => row.cells[column].dataset.key ?? row.cells[column].textContent;
       const order = (a, b) => (isNaN(a) || isNaN(b) ? (a < b ? -1 : a > b ? 1 : 0) : a - b);
       const rows = [...table.tBodies[0].rows];
       rows.sort((a, b) => (key(a) === "") - (key(b) === "") || sign * order(key(a), key(b)));
