@@ -68,12 +68,12 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
         yield from ({"event": "epoch", **row} for row in trial.rows[job.logged_epochs :])
         while not trial.done:
             row = trial.train_epoch()
-            if row["epoch"] in job.rungs:  # where it may pause, to go on in another slot
+            if trial.done and job.kind == "final":
+                trial.keep_model()
+            elif row["epoch"] in job.rungs:  # where it may pause, to go on in another slot
                 trial.save()
             elif not trial.done:
                 trial.save_if_cheap()
-            elif job.kind == "final":
-                trial.keep_model()
             yield {"event": "epoch", **row}
     except Diverged as divergence:
         yield {"event": "ended", "state": "diverged", "error": str(divergence)}

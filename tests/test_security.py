@@ -317,7 +317,7 @@ def test_no_secret_of_the_environment_is_in_the_run_folder_or_printed(running: R
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None or shutil.which("chromedriver") is None, reason="no Chromium here")
-def test_optuna_dashboard_shows_the_running_study_with_stopped_trials_as_pruned(running: Running) -> None:
+def test_optuna_dashboard_shows_the_running_study_with_paused_trials_as_waiting(running: Running) -> None:
     """Its list of studies, then one's trials, as a person sees them."""
     from optuna_dashboard import wsgi
 
@@ -332,7 +332,7 @@ def test_optuna_dashboard_shows_the_running_study_with_stopped_trials_as_pruned(
         browser.get(f"http://127.0.0.1:{server.server_port}/dashboard")
         wait.until(lambda b: "s / resnet" in b.find_element(By.TAG_NAME, "body").text)
         browser.get(f"http://127.0.0.1:{server.server_port}/dashboard/studies/1/trials")
-        wait.until(lambda b: "Pruned" in b.find_element(By.TAG_NAME, "body").text)
+        wait.until(lambda b: "Waiting" in b.find_element(By.TAG_NAME, "body").text)
         text = browser.find_element(By.TAG_NAME, "body").text
     server.shutdown()
     server.server_close()

@@ -1,6 +1,7 @@
 """The search as Optuna studies, one a space, in a storage of Optuna's that optuna-dashboard reads.
 
-A trial that was stopped is `PRUNED`, a diverged or failed one `FAIL`, an interrupted one stays `RUNNING`.
+A trial that was stopped is `PRUNED`, or `WAITING` as long as it may be taken up again, since Optuna lets no ended trial go
+on. A diverged or failed one is `FAIL`, an interrupted one stays `RUNNING`.
 """
 
 from collections.abc import Mapping
@@ -88,11 +89,13 @@ class OptunaStorage:
                 self._storage.set_trial_user_attr(known._trial_id, name, value)
             values = None if trial.value is None else [trial.value]
             self._storage.set_trial_state_values(known._trial_id, trial.state, values)
-            known.state = trial.state
+        elif trial.state != known.state:
+            self._storage.set_trial_state_values(known._trial_id, trial.state)
+        known.state = trial.state
 
     def _as_optuna(self, run: Shown) -> FrozenTrial:
         scores = {event["epoch"]: event["val_score"] for event in run.epochs if event["val_score"] is not None}
-        state = TrialState.RUNNING
+        state = TrialState.WAITING if run.paused else TrialState.RUNNING
         if run.over and run.end is not None:
             state = STATES[run.end["state"]]
         counts = state in (TrialState.COMPLETE, TrialState.PRUNED) and scores
