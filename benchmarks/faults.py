@@ -33,7 +33,7 @@ from resource import RLIMIT_FSIZE, prlimit
 from typing import Any, Final
 
 from analysis.events import BrokenLogError, Event, read_events
-from study.asha import Asha
+from study.asha import Asha, Decision
 from study.plan import Plan, read_study
 from study.sampler import Sampler, seed_of
 from study.spaces import find
@@ -468,8 +468,10 @@ class Judge:
         content = read_study(folder)
         self._plan = Plan.from_json(folder, content)
         space = find(self._plan.spaces[0])
-        self._sampler = Sampler(space, self._plan.seed)
-        self._asha = Asha(self._plan.rungs, self._plan.policy.reduction_factor)
+        policy = self._plan.policy
+        self._sampler = Sampler(space, self._plan.seed, policy=policy)
+        self._asha = Asha(self._plan.rungs, policy.reduction_factor, pausing=policy.pausing)
+        self._planned = self._plan.trials
         self.injected = injected
         self._trials = 0
         self._scores: dict[str, float] = {}
@@ -526,6 +528,9 @@ class Judge:
 
     def _decision(self, event: Event) -> None:
         key, epoch, score = event["trial"], event["epoch"], event["score"]
+        if self._states[key] == "stopped":
+            self._taken_up(event)
+            return
         again = self._asha.judge(key, epoch, score)
         assert again is not None
         action = "continue" if key.endswith("-0000") else again.action
@@ -534,6 +539,19 @@ class Judge:
         self._owed = None
         self._asha.record(key, epoch, score)
         self._sampler.report(key, epoch, score)
+
+    def _taken_up(self, event: Event) -> None:
+        key, epoch = event["trial"], event["epoch"]
+        busy = any(state in ("open", "interrupted") for trial, state in self._states.items() if "seed" not in trial)
+        due = self._asha.promotion(least=int(self._trials == self._planned and not busy))
+        numbers = Decision(event["action"], event["cutoff"], event["compared"])
+        self._count("rungs changed", due != (key, epoch, numbers) or event["score"] != self._scores[key])
+        self._asha.take_up(key, epoch)
+        self._sampler.take_up(key)
+        self._states[key] = "open"
+
+    def _study_opened(self, event: Event) -> None:
+        self._planned = event["trials"]
 
     def _ended(self, event: Event) -> None:
         key, state = event.get("final") or event["trial"], event["state"]
@@ -544,6 +562,8 @@ class Judge:
         if state != "interrupted" and event["event"] == "ended":
             if state == "failed":
                 self._asha.retract(key)
+            elif state == "stopped":
+                self._asha.pause(key, self._epochs[key])
             self._sampler.tell(key, state, self._scores.get(key))
 
     @property

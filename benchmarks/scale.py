@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--trials 100 1000 10000] [--no-ray ...] [--tune-trials 100 1000] [--resume 10000]
 
 Each row is a study in a process of its own, on real Ray with 2 slots. Its workers make up their epochs instead of
-training, so that the driver is what is seen: 4 epochs at full length, rungs at 1 and 3, reported as a slot does it.
+training, so that the driver is what is seen: 4 epochs at full length, rungs at 1 and 2, reported as a slot does it.
 Counted is the driver's processor time, all its threads, from the first trial's start to the last one's end, over the
 trials and over the results (epochs); and how much its resident memory has grown by then. `suggesting` is the part of it
 that the sampler took. `no ray` is the same search in one process, to tell our part from Ray's. Workers, and Ray's own
@@ -157,6 +157,8 @@ def made_up(job: Job) -> Iterator[list[Event]]:
     facts: list[Event] = [{"event": "started", "from_epoch": 0, **place}]
     for epoch in range(1, job.max_epochs + 1):
         numbers = dict(zip(CURVE[1:], draws.random(len(CURVE) - 1).tolist(), strict=True))
+        if epoch <= job.logged_epochs:  # it was taken up again
+            continue
         facts.append({"event": "epoch", "epoch": epoch, **numbers})
         if epoch in (*job.rungs, job.max_epochs):
             yield facts

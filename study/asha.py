@@ -8,14 +8,18 @@ Asynchronous successive halving in its stopping form (Li et al. 2020, arXiv 1810
 - Ties go to the earlier arrival, so that a rung full of dead networks at chance lets one of them pass, not all.
 - Decisions fall at exact rungs only; an epoch between two rungs decides nothing and is recorded nowhere.
 - The score of a failed trial is taken back. A non-finite score never enters a rung: the caller ends such a trial.
+
+With `pausing` it is the form of the paper, in which trials are promoted: nobody goes on for want of others, and a trial
+that was stopped is taken up again as soon as it is among the best, because worse ones have come after it.
 """
 
 import math
 from bisect import bisect_left, insort
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Action = Literal["continue", "stop"]
+Place = tuple[float, int]  # a score and minus the number of its arrival: the greater, the better
 
 
 @dataclass(frozen=True)
@@ -27,49 +31,85 @@ class Decision:
     compared: int
 
 
+class Promotion(NamedTuple):
+    """A paused trial that may go on from its rung."""
+
+    trial: str
+    epoch: int
+    decision: Decision
+
+
 class Asha:
     """Rungs of one space. A higher score is better."""
 
-    def __init__(self, rungs: tuple[int, ...], reduction_factor: int) -> None:
+    def __init__(self, rungs: tuple[int, ...], reduction_factor: int, *, pausing: bool = False) -> None:
         self._reduction_factor = reduction_factor
-        self._scores: dict[int, dict[str, float]] = {rung: {} for rung in rungs}
-        self._ranked: dict[int, list[float]] = {rung: [] for rung in rungs}  # the same, the worst first
+        self._pausing = pausing
+        self._places: dict[int, dict[str, Place]] = {rung: {} for rung in rungs}
+        self._ranked: dict[int, list[Place]] = {rung: [] for rung in rungs}  # the same, the worst first
+        self._paused: dict[int, list[tuple[Place, str]]] = {rung: [] for rung in rungs}  # who may be taken up, so too
+        self._arrivals = 0
 
     def judge(self, trial: str, epoch: int, score: float) -> Decision | None:
         """Decide on `trial` with `score` after `epoch`, or return None between rungs. Records nothing."""
         if not math.isfinite(score):
             raise ValueError(f"{trial} has the score {score} in epoch {epoch}; a non-finite score is never judged")
-        if epoch not in self._scores:
+        if epoch not in self._places:
             return None
         others = self._ranked[epoch]
-        if trial in self._scores[epoch]:
-            others = sorted(value for name, value in self._scores[epoch].items() if name != trial)
+        if trial in self._places[epoch]:
+            others = sorted(place for name, place in self._places[epoch].items() if name != trial)
         compared = len(others) + 1
-        quota = max(1, compared // self._reduction_factor)
-        cutoff = others[-quota] if len(others) >= quota else None
-        goes_on = cutoff is None or score > cutoff
+        quota = max(0 if self._pausing else 1, compared // self._reduction_factor)
+        cutoff = others[-quota][0] if 0 < quota <= len(others) else None
+        goes_on = quota > 0 and (cutoff is None or score > cutoff)
         return Decision("continue" if goes_on else "stop", cutoff, compared)
 
     def record(self, trial: str, epoch: int, score: float) -> None:
         """Keep a score that was judged, so that later arrivals are compared with it."""
         self._take_out(epoch, trial)
-        self._scores[epoch][trial] = score
-        insort(self._ranked[epoch], score)
+        self._arrivals += 1
+        place = score, -self._arrivals
+        self._places[epoch][trial] = place
+        insort(self._ranked[epoch], place)
+
+    def pause(self, trial: str, epoch: int) -> None:
+        """Note that `trial` was stopped at the rung `epoch`."""
+        if self._pausing:
+            insort(self._paused[epoch], (self._places[epoch][trial], trial))
+
+    def promotion(self, least: int = 0) -> Promotion | None:
+        """Return the paused trial to go on with, the furthest first: the best of its rung that pause, if it is among
+        the best 1/`reduction_factor` of all there, or the best `least`.
+        """
+        for rung in reversed(self._paused):
+            if not self._paused[rung]:
+                continue
+            (place, trial), ranked = self._paused[rung][-1], self._ranked[rung]
+            quota = max(least, len(ranked) // self._reduction_factor)
+            if len(ranked) - bisect_left(ranked, place) <= quota:
+                cutoff = ranked[-quota - 1][0] if len(ranked) > quota else None
+                return Promotion(trial, rung, Decision("continue", cutoff, len(ranked)))
+        return None
+
+    def take_up(self, trial: str, epoch: int) -> None:
+        """Note that `trial`, which paused at `epoch`, goes on."""
+        self._paused[epoch].remove((self._places[epoch][trial], trial))
 
     def retract(self, trial: str) -> None:
         """Take back every score of `trial`, which failed: what it reached cannot be relied on."""
-        for rung in self._scores:
+        for rung in self._places:
             self._take_out(rung, trial)
 
     def _take_out(self, rung: int, trial: str) -> None:
-        known = self._scores[rung].pop(trial, None)
+        known = self._places[rung].pop(trial, None)
         if known is not None:
             ranked = self._ranked[rung]
             ranked.pop(bisect_left(ranked, known))
 
     def scores(self, rung: int) -> dict[str, float]:
         """Scores at `rung` by trial, in the order of arrival."""
-        return dict(self._scores[rung])
+        return {trial: score for trial, (score, _) in self._places[rung].items()}
 
 
 def rungs(max_epochs: int, reduction_factor: int, grace_epochs: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from analysis.events import Event
-from study.asha import Decision
+from study.asha import Decision, Promotion
 from study.budget import REASONS, Budget, Unit
 from study.faults import NO_WORKER, OUT_OF_MEMORY, WORKER_LOST
 from study.final import winners
@@ -57,6 +57,7 @@ class Engine:
         self._log = log
         self._budget = Budget(replace(plan, time_budget=time_budget), self.state, clock)
         self._testing = False
+        self._chosen = False  # the winners, so that nobody is taken up any more
         self._same_failures: list[str] = []
         self._packings: Sequence[Packing] = ()
         self._weighed: dict[str, tuple[int, int]] = {}  # epochs and ended trials when winners were last looked for
@@ -149,7 +150,7 @@ class Engine:
             return "failed"
         used_up = [self._used_up(space) for space in self._spaces]
         binding = next((unit for unit in REASONS if unit in used_up), None)
-        short = any(map(self._budget.has_trials, self._spaces)) or self.state.open_of("trial")
+        short = any(map(self._has_more, self._spaces)) or self.state.open_of("trial")
         if short and binding is not None:
             return REASONS[binding]
         if short:
@@ -165,10 +166,19 @@ class Engine:
         return [space for space, trials in tallies.items() if 0 < len(trials.runs) == trials.states["failed"]]
 
     def _space_in_turn(self) -> str | None:
-        """The space that has spent least of its budget, of those that have some left and fewer trials than planned."""
+        """The space that has spent least of its budget, of those that have some left and something to do with it."""
         slots = self.packing.slots
-        left = [space for space in self._spaces if self._budget.has_trials(space) and not self._used_up(space)]
+        left = [space for space in self._spaces if self._has_more(space) and not self._used_up(space)]
         return min(left, key=lambda space: self._budget.urgency(space, slots), default=None)
+
+    def _has_more(self, space: str) -> bool:
+        return self._budget.has_trials(space) or self._promotion(space) is not None
+
+    def _promotion(self, space: str) -> Promotion | None:
+        """The paused trial to be taken up; when all else has ended the best of a rung, however few came there."""
+        open_runs = self.state.open_of("trial")
+        last = not self._budget.has_trials(space) and not any(run.space == space for run in open_runs)
+        return self.state.asha[space].promotion(least=1 if last else 0)
 
     def _used_up(self, space: str) -> Unit | None:
         return self._budget.used_up(space, self.packing.slots)
@@ -182,7 +192,16 @@ class Engine:
             if run.state in ("waiting", "interrupted") and not self._used_up(run.space):
                 return self._job(run)
         space = self._space_in_turn()
-        return "wait" if space is None else self._new_trial(space)
+        if space is None:
+            return "wait"
+        promoted = self._promotion(space)
+        return self._new_trial(space) if promoted is None else self._take_up(promoted)
+
+    def _take_up(self, promoted: Promotion) -> Job:
+        """Go on with a paused trial."""
+        run = self.state.runs[promoted.trial]
+        self._record(self._decided(run, promoted.epoch, run.score, promoted.decision))
+        return self._job(run)
 
     def _new_trial(self, space: str) -> Job:
         index = len(self.state.of_kind("trial", space))
@@ -195,6 +214,10 @@ class Engine:
     def _next_final(self) -> Next:
         for space in self._spaces:
             self._choose(space)
+        if not self._chosen and not any(map(self._has_more, self._spaces)):
+            self._chosen = True
+            for run in self.state.of_kind("trial"):
+                self._forget_checkpoint(run)
         for run in self._planned_finals():
             if run.state in ("waiting", "interrupted"):
                 return self._job(run)
@@ -389,14 +412,17 @@ class Engine:
         events: list[Event] = []
         decision = self._judge(run, epoch, score)
         if decision is not None:
-            numbers = {"score": score, "cutoff": decision.cutoff, "compared": decision.compared}
-            fields = {"trial": run.key, "epoch": epoch, **numbers}
-            events.append({"event": "decision", **fields, "action": decision.action})
+            events.append(self._decided(run, epoch, score, decision))
             if decision.action == "stop":
                 events.append(self._ended(run, "stopped", None, epoch))
         if epoch >= self.plan.max_epochs:
             events.append(self._ended(run, "finished", None, epoch))
         return events
+
+    @staticmethod
+    def _decided(run: Run, epoch: int, score: float | None, decision: Decision) -> Event:
+        numbers = {"score": score, "cutoff": decision.cutoff, "compared": decision.compared}
+        return {"event": "decision", "trial": run.key, "epoch": epoch, **numbers, "action": decision.action}
 
     def _judge(self, run: Run, epoch: int, score: float) -> Decision | None:
         """Have ASHA decide. The reference setting is compared but never stopped: tuning is measured against it."""
@@ -427,7 +453,8 @@ class Engine:
         return self._same_failures[-1] if self._same_failures else ""
 
     def _forget_checkpoint(self, run: Run) -> None:
-        if run.ended:
+        """Remove the checkpoint of a run that has ended, unless it may be taken up again."""
+        if run.ended and (run.state != "stopped" or not self.plan.policy.pausing or self._chosen):
             for name in ("last.pt", "previous.pt"):
                 (self.folder(run) / name).unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ the final seeds and the test images, with assumptions that are printed: see `doc
 
 import math
 import shutil
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -74,13 +75,20 @@ def forecast(plan: Plan, probes: Sequence[EpochProbe], packing: Packing, test_im
     disk = {
         "log": sum(space.epochs_at_most + space.final_epochs for space in spaces) * LINE_BYTES
         + len(probes) * plan.trials * TRIAL_BYTES,
-        "checkpoints": packing.slots * max(probe.checkpoint_bytes for probe in probes),
+        "checkpoints": _checkpoint_bytes(plan, probes, packing),
         "final runs": len(probes) * finals * (model + test_images * 4 * (classes + 2)),
         "report": REPORT_BYTES,
     }
     place = next(path for path in (plan.runs.absolute(), *plan.runs.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     return Forecast(tuple(spaces), packing, disk, free, detectable(plan, len(probes), test_images))
+
+
+def _checkpoint_bytes(plan: Plan, probes: Sequence[EpochProbe], packing: Packing) -> int:
+    """Return the bytes of the checkpoints that lie there at once: of each slot, or of each trial where they pause."""
+    if plan.rungs and plan.policy.pausing:
+        return plan.trials * sum(probe.checkpoint_bytes for probe in probes)
+    return packing.slots * max(probe.checkpoint_bytes for probe in probes)
 
 
 def _limits(plan: Plan, probe: EpochProbe, packing: Packing, spaces: int) -> list[float]:
@@ -105,19 +113,32 @@ def expected_epochs(plan: Plan) -> float:
 
 
 def _epochs(plan: Plan, scores: Sequence[float]) -> int:
-    asha, total = Asha(plan.rungs, plan.policy.reduction_factor), 0
-    for number, score in enumerate(scores):
-        total += _length(plan, asha, f"t{number}", score) if number else plan.max_epochs  # the reference is not stopped
+    asha = Asha(plan.rungs, plan.policy.reduction_factor, pausing=plan.policy.pausing)
+    known = {f"t{number}": score for number, score in enumerate(scores)}
+    total = plan.max_epochs  # the reference is not stopped
+    for trial in list(known)[1:]:
+        total += _go_on(plan, asha, trial, known[trial], 0) + _promoted(plan, asha, known, 0)
+    return total + _promoted(plan, asha, known, 1)
+
+
+def _promoted(plan: Plan, asha: Asha, scores: Mapping[str, float], least: int) -> int:
+    """Return the epochs that paused trials take that may go on now."""
+    total = 0
+    while (promotion := asha.promotion(least)) is not None:
+        asha.take_up(promotion.trial, promotion.epoch)
+        total += _go_on(plan, asha, promotion.trial, scores[promotion.trial], promotion.epoch)
     return total
 
 
-def _length(plan: Plan, asha: Asha, trial: str, score: float) -> int:
-    for rung in plan.rungs:
+def _go_on(plan: Plan, asha: Asha, trial: str, score: float, trained: int) -> int:
+    """Return how many epochs `trial` takes from `trained` on until it is stopped or at full length."""
+    for rung in plan.rungs[bisect_right(plan.rungs, trained) :]:
         decision = asha.judge(trial, rung, score)
         asha.record(trial, rung, score)
         if decision is not None and decision.action == "stop":
-            return rung
-    return plan.max_epochs
+            asha.pause(trial, rung)
+            return rung - trained
+    return plan.max_epochs - trained
 
 
 def detectable(plan: Plan, spaces: int, test_images: int) -> dict[int, float]:

@@ -271,7 +271,8 @@ def _open(
     created = planning.read_study(plan.folder)["created"]
     makes = mirrors.makes(plan, study.spaces, study.storage, created)
     say = partial(console.print, markup=False, soft_wrap=True)
-    reflections = [Reflection(name, make, log.replayed, say) for name, make in makes.items()]
+    pausing = plan.policy.pausing
+    reflections = [Reflection(name, make, log.replayed, say, pausing=pausing) for name, make in makes.items()]
     engine.watchers += reflections
     slots = packing.packings(plan, nodes)
     engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)

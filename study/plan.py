@@ -53,7 +53,7 @@ class Plan:
     data_dir: Path = Path("data")
     image_size: tuple[int, int] | None = None
     test_fraction: float | None = None
-    trials: int = 24
+    trials: int = 40
     max_epochs: int = 20
     name: str = ""
     runs: Path = Path("runs")
@@ -228,7 +228,7 @@ class Plan:
             **content.get("mirrors", {}),
             # Studies from before these were written have neither.
             "no_stopping": content.get("no_stopping", False),
-            "policy": Policy(**content["policy"]) if "policy" in content else FIRST_POLICY,
+            "policy": Policy(**{**asdict(FIRST_POLICY), **content.get("policy", {})}),
             "warm": content.get("warm_start", {}),
         }
         return cls(**{**asked, **changes})

@@ -18,13 +18,14 @@ class Policy:
 
     `random_share` of the trials, the reference setting not counted, are random and come first; the rest are TPE's.
     At a rung one of `reduction_factor` trials goes on. The first rung is at the full length divided by `first_rung`,
-    rounded up.
+    rounded up. With `pausing`, who was stopped there goes on later if the trials that came after it were worse.
     """
 
     random_share: float = 0.5
-    reduction_factor: int = 3
-    first_rung: int = 9
+    reduction_factor: int = 2
+    first_rung: int = 27
     stopped: Stopped = "pruned"
+    pausing: bool = True
 
     def rungs(self, max_epochs: int) -> tuple[int, ...]:
         """Return the epochs at which ASHA decides in trials of `max_epochs`."""
@@ -36,4 +37,4 @@ class Policy:
 
 
 # Studies from before the policy was written into study.json.
-FIRST_POLICY = Policy(random_share=0.5, reduction_factor=3, first_rung=9, stopped="pruned")
+FIRST_POLICY = Policy(random_share=0.5, reduction_factor=3, first_rung=9, stopped="pruned", pausing=False)

@@ -223,7 +223,9 @@ def _stopping(plan: Plan) -> str:
     full = f"{plan.max_epochs} epochs at full length"
     if not plan.rungs:
         return full
-    return f"{full}; at epoch {' and '.join(map(str, plan.rungs))} the best of {plan.policy.reduction_factor} goes on"
+    others = "pause" if plan.policy.pausing else "are stopped"
+    rungs = ", ".join(map(str, plan.rungs))
+    return f"{full}; at epoch {rungs} 1 in {plan.policy.reduction_factor} goes on, the others {others}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -21,7 +21,7 @@ import warnings
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 import numpy as np
@@ -99,6 +99,7 @@ class Sampler:
         self._rungs: dict[float, list[float]] = {}  # scores at each, at full length under infinity, the worst first
         self._count = 0
         self._running: dict[str, _Trial] = {}
+        self._stopped: dict[str, _Trial] = {}
         self._best: list[_Trial] = []  # sorted, the best first
         self._last: list[tuple[int, _Trial]] = []  # a heap, the oldest first
 
@@ -146,12 +147,22 @@ class Sampler:
             for epoch, known in ended.scores.items():
                 self._rungs[epoch].pop(bisect_left(self._rungs[epoch], known))
         ended.state = TrialState.PRUNED if ended.value is None else TrialState.COMPLETE
+        if state == "stopped":
+            self._stopped[trial] = ended
         insort(self._best, ended, key=lambda trial: trial.rank)
         if len(self._best) > BEST:
             worst = self._best.pop()
             heappush(self._last, (worst.number, worst))
         if len(self._last) > HISTORY - BEST:
             heappop(self._last)
+
+    def take_up(self, trial: str) -> None:
+        """Take in that a stopped trial goes on after all."""
+        again = self._running[trial] = self._stopped.pop(trial)
+        self._best = [known for known in self._best if known is not again]
+        self._last = [(number, known) for number, known in self._last if known is not again]
+        heapify(self._last)
+        again.state, again.value, again.frozen = TrialState.RUNNING, None, None
 
     def _value(self, trial: _Trial, score: float | None) -> float | None:
         """Return what TPE is told `trial` has reached, whose score at full length is `score`; None: it was pruned."""

@@ -124,7 +124,9 @@ class State:
         self.samplers = {
             name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
         }
-        self.asha = {name: Asha(plan.rungs, plan.policy.reduction_factor) for name in spaces}
+        self.asha = {
+            name: Asha(plan.rungs, plan.policy.reduction_factor, pausing=plan.policy.pausing) for name in spaces
+        }
 
     def of_kind(self, kind: Kind, space: str | None = None) -> Sequence[Run]:
         """Runs of one kind, of one space if given, in the order of birth."""
@@ -191,8 +193,13 @@ class State:
 
     def _decision(self, event: Event) -> None:
         run, epoch, score = self._run(event), event["epoch"], event["score"]
-        run.judged.add(epoch)
         run.to_stop = event["action"] == "stop"
+        if epoch in run.judged:  # it paused there, and now goes on
+            self.asha[run.space].take_up(run.key, epoch)
+            self.samplers[run.space].take_up(run.key)
+            self.move(run, "waiting")
+            return
+        run.judged.add(epoch)
         self.asha[run.space].record(run.key, epoch, score)
         self.samplers[run.space].report(run.key, epoch, score)
 
@@ -204,6 +211,8 @@ class State:
         elif run.kind == "trial":
             if run.state == "failed":
                 self.asha[run.space].retract(run.key)
+            elif run.state == "stopped":
+                self.asha[run.space].pause(run.key, run.epochs)
             self.samplers[run.space].tell(run.key, run.state, run.score)
 
     def _packing(self, event: Event) -> None:

@@ -68,7 +68,9 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
         yield from ({"event": "epoch", **row} for row in trial.rows[job.logged_epochs :])
         while not trial.done:
             row = trial.train_epoch()
-            if not trial.done:
+            if row["epoch"] in job.rungs:  # where it may pause, to go on in another slot
+                trial.save()
+            elif not trial.done:
                 trial.save_if_cheap()
             elif job.kind == "final":
                 trial.keep_model()
@@ -131,6 +133,7 @@ class Trial:
         self._batch_size: int = config["batch_size"]
         self._label_smoothing: float = config["label_smoothing"]
         self._augmentation = augmentation(config, data)
+        self._norms = RunningStatistics(self.model)
         self._optimizer = optimizer(config, self.model)
         steps = job.max_epochs * data.train.steps(self._batch_size)
         self._schedule = schedule(config, self._optimizer, steps)
@@ -197,7 +200,10 @@ class Trial:
         self.model.train()
         losses: list[Tensor] = []
         scores: list[Tensor] = []
-        for images, labels in self._data.train.shuffled(self._batch_size, self._order, self._augmentation):
+        done = self.epoch * self._data.train.steps(self._batch_size)
+        batches = self._data.train.shuffled(self._batch_size, self._order, self._augmentation)
+        for step, (images, labels) in enumerate(batches, done):
+            self._norms.begin(step)
             logits = forward(self.model, images, self.precision)  # (B, classes)
             loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
             self._optimizer.zero_grad(set_to_none=True)
@@ -292,6 +298,29 @@ class Trial:
             return summary.layers(self.model, self._data.image_shape)
         except Exception:  # as above: the run is not lost for a table
             return []
+
+
+class RunningStatistics:
+    """The running means and variances of batch norm, without a share of the 0 and 1 that they begin with.
+
+    At momentum 0.1 these still weigh 0.43 after 8 steps, which with few images are an epoch: a network that has learnt
+    is judged at chance, and the larger its batches the longer. So the first steps are averaged evenly, until a step
+    weighs as little as the momentum says. (PyTorch's `momentum=None` averages evenly for ever.)
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._momenta: list[tuple[nn.Module, float]] = []
+        for module in network.modules():
+            momentum = getattr(module, "momentum", None)
+            if isinstance(momentum, float) and momentum > 0 and hasattr(module, "running_mean"):
+                self._momenta.append((module, momentum))
+        self._last = max((math.ceil(1 / momentum) for _, momentum in self._momenta), default=0)
+
+    def begin(self, step: int) -> None:
+        """Set the momenta for training step `step`, counted from 0."""
+        if step <= self._last:
+            for module, momentum in self._momenta:
+                module.momentum = max(momentum, 1 / (step + 1))  # type: ignore[assignment]
 
 
 def augmentation(config: Config, data: TrialData) -> Augmentation:

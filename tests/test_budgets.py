@@ -16,6 +16,7 @@ from study.job import Job
 from study.log import Log
 from study.packing import Packing
 from study.plan import Plan, PlanError, place
+from study.policy import Policy
 from study.spaces import SPACES
 from tests.sample_run import SampleRun
 from tests.test_engine import PLACE, finish, row, score
@@ -86,7 +87,8 @@ def test_a_budget_of_epochs_is_kept_to_the_epoch_by_each_space(tmp_path: Path) -
 
 
 def test_epochs_reported_together_are_cut_where_the_budget_ends(tmp_path: Path) -> None:
-    engine = make(tmp_path, Clock(), ("resnet",), epoch_budget=12)
+    policy = Policy(first_rung=9, reduction_factor=3, pausing=False)
+    engine = make(tmp_path, Clock(), ("resnet",), epoch_budget=12, policy=policy)
     reference = engine.next_job()
     assert isinstance(reference, Job)
     rows = [row(epoch, 0.9) for epoch in range(1, 10)]

@@ -19,6 +19,7 @@ from study.job import Job, OpenTest, Probe
 from study.log import Log
 from study.packing import Packing
 from study.plan import Plan
+from study.policy import Policy
 from study.space import Space
 from study.spaces import SPACES
 
@@ -40,6 +41,13 @@ def make(folder: Path, spaces: tuple[str, ...] = ("resnet",), **changes: Any) ->
     engine = Engine(plan, _spaces(spaces), Log(plan.folder / "events.jsonl"), time_budget=plan.time_budget)
     engine.open(slots(2), ["test"])
     return engine
+
+
+# Who is stopped stays so, and the first to come to a rung goes on.
+STOPPING = Policy(reduction_factor=3, first_rung=9, pausing=False)
+
+
+PAUSING = Policy(reduction_factor=3, first_rung=27, pausing=True)
 
 
 def slots(*numbers: int) -> list[Packing]:
@@ -116,7 +124,7 @@ def test_a_whole_study_in_order(tmp_path: Path) -> None:
 
 
 def test_asha_stops_at_its_rungs_and_says_by_which_numbers(tmp_path: Path) -> None:
-    engine = make(tmp_path)
+    engine = make(tmp_path, policy=STOPPING)
     finish(engine)
     engine.close()
     events, _ = read_events(tmp_path / "s" / "events.jsonl")
@@ -130,7 +138,7 @@ def test_asha_stops_at_its_rungs_and_says_by_which_numbers(tmp_path: Path) -> No
 
 
 def test_the_reference_setting_is_compared_but_never_stopped(tmp_path: Path) -> None:
-    engine = make(tmp_path)
+    engine = make(tmp_path, policy=STOPPING)
     first, second = engine.next_job(), engine.next_job()
     assert isinstance(first, Job)
     assert isinstance(second, Job)
@@ -154,18 +162,20 @@ def test_spaces_get_equal_trials_in_turn_and_final_seeds_pair(tmp_path: Path) ->
     engine.close()
 
 
-@pytest.mark.parametrize("kill_after", range(0, 75, 3))
-def test_a_killed_study_resumes_as_if_never_interrupted(tmp_path: Path, kill_after: int) -> None:
+@pytest.mark.parametrize("policy", [STOPPING, PAUSING], ids=["stopping", "pausing"])
+@pytest.mark.parametrize("kill_after", range(0, 108, 4))
+def test_a_killed_study_resumes_as_if_never_interrupted(tmp_path: Path, kill_after: int, policy: Policy) -> None:
     """Kill after so many log lines, with a torn line behind, resume, and compare with a study that was not killed."""
     (tmp_path / "whole").mkdir()
-    whole = make(tmp_path / "whole")
-    finish(whole)
+    whole = make(tmp_path / "whole", trials=9, seed=1, policy=policy)
+    done = [job.key for job in finish(whole) if isinstance(job, Job)]
+    assert (len(done) > len(set(done))) == policy.pausing  # somebody was taken up
     whole.close()
     lines = (whole.plan.folder / "events.jsonl").read_bytes().splitlines(keepends=True)
     killed = tmp_path / "killed"
     (killed / "s").mkdir(parents=True)
     (killed / "s" / "events.jsonl").write_bytes(b"".join(lines[: 1 + kill_after]) + lines[-1][:9])
-    engine = make(killed)
+    engine = make(killed, trials=9, seed=1, policy=policy)
     finish(engine)
     engine.close()
     assert epochs(engine) == epochs(whole)
@@ -302,7 +312,7 @@ def test_a_study_with_a_space_whose_trials_all_failed_has_failed_and_says_which(
 
 def test_time_that_is_up_cuts_the_search_short_and_the_final_runs_still_come(tmp_path: Path) -> None:
     now = [0.0]
-    plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=1, runs=tmp_path, name="s")
+    plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=1, runs=tmp_path, name="s", policy=STOPPING)
     plan.folder.mkdir()
     log = Log(plan.folder / "events.jsonl")
     engine = Engine(plan, _spaces(plan.spaces), log, time_budget=100.0, clock=lambda: now[0])
@@ -319,7 +329,7 @@ def test_time_that_is_up_cuts_the_search_short_and_the_final_runs_still_come(tmp
     assert [job.kind if isinstance(job, Job) else "test" for job in finish(engine)] == ["final", "test"]
     assert engine.outcome == "time budget"
     engine.close()
-    again = make(tmp_path, final_seeds=1)
+    again = make(tmp_path, final_seeds=1, policy=STOPPING)
     resumed = again.next_job()
     assert isinstance(resumed, Job)
     assert (resumed.key, resumed.logged_epochs) == (second.key, 1)
@@ -401,6 +411,81 @@ def test_checkpoints_go_when_a_trial_ends_and_stay_while_it_can_be_resumed(tmp_p
     engine.close()
 
 
+def report(engine: Engine, job: Job | OpenTest | str, *scores: float) -> bool:
+    """Have `job` report epochs with these scores; return whether it goes on."""
+    assert isinstance(job, Job)
+    epochs = [row(job.logged_epochs + passed, score) for passed, score in enumerate(scores, 1)]
+    return engine.report(job.key, [{"event": "started", **PLACE}, *epochs])
+
+
+def test_who_paused_is_taken_up_once_enough_worse_ones_have_come_the_best_first(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=8, policy=PAUSING)
+    assert engine.plan.rungs == (1, 3)
+    report(engine, engine.next_job(), *[0.1] * 9)  # the reference, to its end
+    second = engine.next_job()
+    assert not report(engine, second, 0.6)  # one of two: nobody goes on for want of others
+    third = engine.next_job()
+    assert not report(engine, third, 0.5)  # the second is better
+    again = engine.next_job()
+    assert isinstance(second, Job)
+    assert isinstance(again, Job)
+    assert (again.key, again.logged_epochs) == (second.key, 1)
+    assert (again.folder == second.folder, engine.state.runs[again.key].state) == (True, "running")
+    event = read_events(tmp_path / "s" / "events.jsonl")[0][-1]
+    told = {"event": "decision", "trial": second.key, "epoch": 1, "score": 0.6, "cutoff": 0.5, "compared": 3}
+    assert event.items() >= {**told, "action": "continue"}.items()
+    [running] = [trial for trial in engine.state.samplers["resnet"].history() if trial.state is TrialState.RUNNING]
+    assert dict(running.params) == dict(second.config)
+    assert not report(engine, again, 0.7, 0.7)  # paused again, at the next rung
+    assert engine.state.runs[second.key].epochs == 3
+    engine.close()
+
+
+def test_when_all_else_has_ended_the_best_of_a_rung_goes_on_to_the_end(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, final_seeds=1, policy=PAUSING)
+    report(engine, engine.next_job(), *[0.1] * 9)
+    second = engine.next_job()
+    assert not report(engine, second, 0.6)
+    for epochs in (2, 6):
+        again = engine.next_job()
+        assert isinstance(again, Job)
+        assert again.kind == "trial"
+        report(engine, again, *[0.6] * epochs)
+    assert engine.state.runs["resnet-0001"].state == "finished"
+    final = engine.next_job()
+    assert isinstance(final, Job)
+    assert final.kind == "final"
+    engine.close()
+
+
+def test_of_equal_scores_one_goes_on_not_all(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=9, policy=PAUSING)
+    report(engine, engine.next_job(), *[0.1] * 9)
+    came: list[str] = []
+    while isinstance(job := engine.next_job(), Job) and job.kind == "trial":
+        report(engine, job, *[0.1] * (engine.plan.max_epochs - job.logged_epochs))
+        came.append(job.key)
+    at_second = engine.state.asha["resnet"].scores(3)
+    assert len(at_second) == 3  # a third of nine, the first of them the reference
+    engine.close()
+
+
+def test_the_checkpoint_of_a_paused_trial_stays_until_nobody_is_taken_up_any_more(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=3, policy=PAUSING)
+    report(engine, engine.next_job(), *[0.9] * 9)
+    paused = [engine.next_job(), engine.next_job()]
+    for job, score in zip(paused, (0.3, 0.2), strict=True):
+        assert isinstance(job, Job)
+        (job.folder / "last.pt").write_bytes(b"x")
+        assert not report(engine, job, score)
+        assert (job.folder / "last.pt").exists()
+    final = engine.next_job()  # a quota of one, and the reference has it
+    assert isinstance(final, Job)
+    assert final.kind == "final"
+    assert not list(tmp_path.rglob("last.pt"))
+    engine.close()
+
+
 def test_a_score_that_is_not_finite_never_reaches_asha(tmp_path: Path) -> None:
     engine = make(tmp_path)
     job = engine.next_job()
@@ -413,7 +498,7 @@ def test_a_score_that_is_not_finite_never_reaches_asha(tmp_path: Path) -> None:
 
 def with_slots(folder: Path, *numbers: int, packed_anew: bool = False) -> Engine:
     """An engine that falls back from one of these numbers of slots to the next."""
-    plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=2, runs=folder, name="s")
+    plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=2, runs=folder, name="s", policy=STOPPING)
     plan.folder.mkdir(exist_ok=True)
     engine = Engine(plan, _spaces(plan.spaces), Log(plan.folder / "events.jsonl"))
     engine.open(slots(*numbers), ["test"], packed_anew=packed_anew)

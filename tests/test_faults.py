@@ -70,6 +70,6 @@ def test_a_study_survives_faults_of_every_sort() -> None:
     steps = [["node lost"], ["worker stopped"], ["checkpoint damaged, worker killed"], ["model raises"]]
     steps += [["disk full: checkpoint, report", "log line garbled", "log line doubled", "folder moved", "clock jumps"]]
     assert {kind for step in steps for kind in step} <= {*RUNNING, *STOPS, *STOPPED}
-    judge = campaign(steps, seed=0, limit=12, margin=12)
+    judge = campaign(steps, seed=0, limit=20, margin=20)
     assert judge.all_is_well, judge.wrongs
     assert judge.summary()["states"].keys() >= {"finished", "stopped", "failed"}

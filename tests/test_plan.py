@@ -68,11 +68,11 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_the_default_plan_is_sound(tmp_path: Path) -> None:
     check(runs=tmp_path)
     assert Plan(("resnet", "plain")).folder == Path("runs/resnet-plain-digits")
-    assert Plan(("resnet",)).rungs == (3, 9)
+    assert Plan(("resnet",)).rungs == (1, 2, 4, 8, 16)
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rungs"), [(2, (1,)), (3, (1,)), (9, (1, 3)), (20, (3, 9)), (27, (3, 9)), (90, (10, 30))]
+    ("epochs", "rungs"), [(2, (1,)), (3, (1, 2)), (9, (1, 2, 4, 8)), (27, (1, 2, 4, 8, 16)), (90, (4, 8, 16, 32, 64))]
 )
 def test_rungs_follow_the_full_length(epochs: int, rungs: tuple[int, ...]) -> None:
     assert Plan(("resnet",), max_epochs=epochs).rungs == rungs
@@ -138,14 +138,15 @@ def test_the_policy_of_a_study_stays_what_it_was(content: dict[str, Any], tmp_pa
     plan = Plan(("resnet",), policy=other, no_stopping=True)
     dataset = load("digits", plan.data_dir)
     described = planning.describe(plan, {"resnet": SPACES["resnet"]}, dataset, split(dataset.train, 0), {})
-    assert (described["rungs"], described["no_stopping"], described["sampler"]["random"]) == ([], True, 2)
+    assert (described["rungs"], described["no_stopping"], described["sampler"]["random"]) == ([], True, 4)
     stored = Plan.from_json(tmp_path / "resnet-digits", json.loads(json.dumps({**content, **described})))
     assert (stored.policy, stored.no_stopping, stored.rungs) == (other, True, ())
     assert replace(stored, no_stopping=False).rungs == (1, 4, 16)
     for name in ("policy", "no_stopping"):  # a study from before they existed
         del content[name]
     before = Plan.from_json(tmp_path / "resnet-digits", content)
-    assert (before.rungs, before.random_trials, before.policy.stopped) == ((3, 9), 12, "pruned")
+    assert (before.rungs, before.random_trials, before.policy.stopped) == ((3, 9), 20, "pruned")
+    assert not before.policy.pausing
 
 
 def test_a_study_of_a_folder_is_named_by_it() -> None:

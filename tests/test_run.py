@@ -122,7 +122,7 @@ def test_the_plan_names_trials_rungs_epochs_at_most_and_slots(tmp_path: Path) ->
     text = out.getvalue()
     for expected in (
         "6 trials of each space",
-        "at epoch 1 and 3",
+        "at epoch 1, 2, 4, 8 1 in 2 goes on, the others pause",
         "72 epochs",
         "2, each with 1 CPU",
         "get-auth-token",

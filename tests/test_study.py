@@ -347,7 +347,7 @@ def test_a_plan_is_measured_and_printed_and_leaves_nothing_behind(start: Callabl
     study = start("planned", "--space", "mlp", "plain_cnn", *SMALL, "--epoch-budget", "15", "--plan")
     out = study.end()
     assert study.process.returncode == 0
-    assert "4 of each space, 8 in all; rungs at epoch 1, 3 of 6" in out
+    assert "4 of each space, 8 in all; rungs at epoch 1, 2, 4 of 6" in out
     assert "of them 24 in final runs" in out
     assert re.search(r"mlp \d\S* s an epoch of its reference setting, \d+ of at most 15 epochs; plain_cnn", out)
     assert "nothing: 2 final seeds give no interval" in out

@@ -59,6 +59,17 @@ def test_equal_seeds_give_equal_rows_and_different_seeds_do_not(tmp_path: Path, 
     assert curves[0] != curves[2]
 
 
+def test_batch_norm_is_judged_by_statistics_of_its_batches_from_the_first_step_on(
+    tmp_path: Path, trial_data: TrialData
+) -> None:
+    """One batch of all images, and weights that hardly move: trained and judged, the network is the same."""
+    asked = job(tmp_path, optimizer="sgd", sgd_lr=1e-6, batch_size=256, momentum_form="none", label_smoothing=0.0)
+    trial = Trial(asked, replace(trial_data, validation=trial_data.train), CPU)
+    for _ in range(4):
+        row = trial.train_epoch()
+        assert row["val_loss"] == pytest.approx(row["train_loss"], abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("stop_after", "images"),
     [

@@ -20,7 +20,9 @@ LAST_SECONDS: Final = 30.0  # a study that ends waits at most so long for each o
 
 @dataclass
 class Shown:
-    """A run as the log knows it. `started` is None while it waits; `end` is its last end, None while it runs."""
+    """A run as the log knows it. `started` is None while it waits; `end` is its last end, None while it runs. `paused`:
+    it was stopped, and may be taken up again.
+    """
 
     kind: str
     key: str
@@ -32,11 +34,12 @@ class Shown:
     epochs: list[Event] = field(default_factory=list)
     end: Event | None = None
     tested: Event | None = None
+    paused: bool = False
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be trained."""
-        return self.end is not None and self.end["state"] != "interrupted"
+        return self.end is not None and self.end["state"] != "interrupted" and not self.paused
 
 
 class Mirror(Protocol):
@@ -53,13 +56,14 @@ class Mirror(Protocol):
 
 
 class Runs:
-    """The runs of a study, told by its events."""
+    """The runs of a study, told by its events. `pausing`: who is stopped is over when the search is."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pausing: bool) -> None:
+        self._pausing = pausing
         self._runs: dict[str, Shown] = {}
 
-    def take(self, event: Event) -> Shown | None:
-        """Take in one event and return the run that it is about, if any."""
+    def take(self, event: Event) -> list[Shown]:
+        """Take in one event and return the runs that it is about."""
         name = event["event"]
         if name == "suggested":
             about = {field: event[field] for field in ("space", "config", "seed", "origin")}
@@ -68,33 +72,48 @@ class Runs:
             trial = self._runs[event["trial"]]
             self._runs[event["final"]] = Shown("final", event["final"], trial.space, trial.config, event["seed"])
         run = self._runs.get(event.get("final") or event.get("trial") or "")
-        if run is None or name in ("final_chosen", "decision"):
-            return None
+        if name == "final_chosen" or (name == "study_closed" and event["reason"] not in ("interrupted", "failed")):
+            return self._let_go()
+        if run is None or name == "decision":
+            return []
         match name.removeprefix("final_"):
             case "started":
-                run.started, run.end = run.started or event, None
+                run.started, run.end, run.paused = run.started or event, None, False
             case "epoch":
                 run.epochs.append(event)
             case "ended":
-                run.end = event
+                run.end, run.paused = event, self._pausing and event["state"] == "stopped"
             case "tested":
                 run.tested = event
-        return run
+        return [run]
+
+    def _let_go(self) -> list[Shown]:
+        """Nobody is taken up any more."""
+        paused = [run for run in self._runs.values() if run.paused]
+        for run in paused:
+            run.paused = False
+        return paused
 
 
 class Reflection:
     """Watches an engine and keeps a mirror up to date, from a thread. `say` tells people, once, that it failed.
 
-    `make` opens the mirror, in that thread too; `past` are the events so far.
+    `make` opens the mirror, in that thread too; `past` are the events so far; `pausing` is that of the policy.
     """
 
     def __init__(
-        self, name: str, make: Callable[[], Mirror], past: Iterable[Event], say: Callable[[str], None]
+        self,
+        name: str,
+        make: Callable[[], Mirror],
+        past: Iterable[Event],
+        say: Callable[[str], None],
+        *,
+        pausing: bool = False,
     ) -> None:
         self._name = name
         self._make = make
         self._say = say
-        self._runs = Runs()
+        self._runs = Runs(pausing=pausing)
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._broken = False
         for event in past:
@@ -135,9 +154,7 @@ class Reflection:
         touched: dict[str, Shown] = {}
         event = self._events.get()
         while event is not None:
-            run = self._runs.take(event)
-            if run is not None:
-                touched[run.key] = run
+            touched |= {run.key: run for run in self._runs.take(event)}
             if self._events.empty():
                 return list(touched.values()), True
             event = self._events.get()

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, get_args
 
@@ -149,41 +150,6 @@ class OneEpoch(Random):
         return epoch > 1 and math.isfinite(score)
 
 
-class Pausing(Random):
-    """ASHA as published: every trial pauses at a rung, and a free slot takes up the best that was not, if it is among
-    the best third there, before it begins a new one (Li et al. 2020, arXiv 1810.05934, algorithm 2).
-
-    The engine's form does not pause: who is not good enough on arrival is stopped for good.
-    """
-
-    def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
-        super().__init__(problem, seed, slots, epochs)
-        self._scores: dict[int, dict[str, float]] = {rung: {} for rung in rungs(self._max_epochs, FACTOR, 1)}
-        self._taken_up: dict[int, set[str]] = {rung: set() for rung in self._scores}
-
-    def next(self) -> Task:
-        """Return the best trial that may go on, the furthest first, or else a new one."""
-        for rung, scores in reversed(self._scores.items()):
-            best = sorted(scores, key=scores.__getitem__, reverse=True)[: len(scores) // FACTOR]
-            for key in best:
-                if key not in self._taken_up[rung]:
-                    self._taken_up[rung].add(key)
-                    return self._tasks[key]._replace(epochs=rung)
-        return self.new()
-
-    def report(self, key: str, epoch: int, score: float, seconds: float) -> bool:
-        """Pause at a rung, the reference setting excepted."""
-        del seconds
-        if not math.isfinite(score):
-            return False
-        if epoch not in self._scores:
-            return True
-        self._scores[epoch][key] = score
-        if key.endswith("-0000"):
-            self._taken_up[epoch].add(key)
-        return key in self._taken_up[epoch]
-
-
 class Brackets(Random):
     """Random configurations, each in one of the brackets of Hyperband, which differ in their first rung.
 
@@ -233,15 +199,20 @@ def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
 
 RAY: Final = "Ray's OptunaSearch + ASHA"
 
+STOPPING: Final = Policy(reduction_factor=3, first_rung=9, pausing=False)  # who is stopped stays so
 POLICIES: Final[dict[str, Make]] = {
     BASE: _study(Policy(random_share=1.0), no_stopping=True),
     "TPE, full length": _study(Policy(random_share=0.25), no_stopping=True),
     "one epoch, then the best": OneEpoch,
     "Hyperband brackets": Brackets,
     RAY: _ray,
-    "random + ASHA": _study(Policy(random_share=1.0)),
-    "random + ASHA, early": _study(Policy(random_share=1.0, first_rung=27)),
-    "random + ASHA, early, pausing": Pausing,
-    **{f"TPE + ASHA, {stopped}": _study(Policy(stopped=stopped)) for stopped in get_args(Stopped)},
+    "random + ASHA": _study(replace(STOPPING, random_share=1.0)),
+    "random + ASHA, early": _study(replace(STOPPING, random_share=1.0, first_rung=27)),
+    **{f"TPE + ASHA, {stopped}": _study(replace(STOPPING, stopped=stopped)) for stopped in get_args(Stopped)},
+    **{
+        f"random + pausing ASHA, 1/{factor}": _study(Policy(random_share=1.0, reduction_factor=factor))
+        for factor in (2, 3, 4)
+    },
+    "TPE + pausing ASHA": _study(Policy()),
 }
-OURS: Final = f"TPE + ASHA, {Policy().stopped}"  # the default
+OURS: Final = "TPE + pausing ASHA"  # the default
