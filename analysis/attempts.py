@@ -42,7 +42,8 @@ def attempts(events: Iterable[Event]) -> list[dict[str, Any]]:
             running[run] = {"run": run, **kind, **where, **times}
             rows.append(running[run])
         elif name in ("epoch", "final_epoch", "ended", "final_ended"):
-            _go_on(running.get(event.get("final", run)), event)
+            key = event.get("final", run)
+            _go_on(running.pop(key, None) if "state" in event else running.get(key), event)
     for row in running.values():
         row["state"] = "running"
     return sorted(rows, key=lambda row: float(row["began"]))

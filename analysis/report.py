@@ -305,7 +305,9 @@ def _nested(value: object) -> str:
 
 def _budget(plan: dict[str, Any]) -> str:
     rungs = wording.listed([str(rung) for rung in plan["rungs"]])
-    stopping = f"ASHA rungs at epoch {rungs}, reduction factor {plan['reduction_factor']}" if rungs else "none stopped"
+    others = "pausing" if plan.get("policy", {}).get("pausing") else "stopped"
+    factor = plan["reduction_factor"]
+    stopping = f"ASHA: at epoch {rungs} 1 in {factor} goes on, the others {others}" if rungs else "none stopped"
     return (
         f"{wording.count(plan['trials'], 'trial')} per space as first planned, at most "
         f"{wording.count(plan['max_epochs'], 'epoch')} each; {stopping}"

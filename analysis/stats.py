@@ -106,10 +106,10 @@ def binding(tables: StudyTables) -> dict[str, str]:
     reason = "" if tables.sessions.empty else str(tables.sessions["reason"].iloc[-1])
     closed = {"epoch budget": "epochs", "GPU budget": "GPU time", "time budget": "time"}.get(reason)
     for row in spending(tables).to_dict("records"):
-        if row["trials"] - row["running"] - row["interrupted"] >= limits["trials"]:
-            found[row["space"]] = "trials"
-        elif row["epochs"] >= limits.get("epochs", np.inf):
+        if row["epochs"] >= limits.get("epochs", np.inf):
             found[row["space"]] = "epochs"
+        elif row["trials"] - row["running"] - row["interrupted"] >= limits["trials"]:
+            found[row["space"]] = "trials"
         elif closed is not None:
             found[row["space"]] = closed
     return found

@@ -263,8 +263,11 @@ class _Replay:
 
     def _decision(self, event: Event) -> None:
         self.decisions.append(event)
+        row = self.trials[event["trial"]]
         if event["action"] == "stop":
-            self.trials[event["trial"]]["stopped_at_rung"] = event["epoch"]
+            row["stopped_at_rung"] = event["epoch"]
+        elif row["state"] == "stopped":  # it is taken up again
+            row["state"] = "running"
 
     def _ended(self, event: Event) -> None:
         self.trials[event["trial"]] |= {name: event[name] for name in ("state", "epochs_trained", "error")}

@@ -560,10 +560,10 @@ class Judge:
         self._count("epochs lost", state == "finished" and self._epochs[key] != EPOCHS)
         self._states[key] = state
         if state != "interrupted" and event["event"] == "ended":
-            if state == "failed":
-                self._asha.retract(key)
-            elif state == "stopped":
+            if state == "stopped":
                 self._asha.pause(key, self._epochs[key])
+            elif state in ("failed", "diverged"):
+                self._asha.retract(key)
             self._sampler.tell(key, state, self._scores.get(key))
 
     @property

@@ -1,16 +1,16 @@
 """ASHA: who goes on at a rung. One object per space; plain Python, fed by the event log.
 
-Asynchronous successive halving in its stopping form (Li et al. 2020, arXiv 1810.05934), with four rules of its own:
+Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934). With `pausing` in the form of the paper: a trial
+that was stopped is taken up again as soon as it is among the best, because worse ones have come after it. Without, in
+its stopping form. Four rules of its own:
 
-- A trial goes on iff it is among the best 1/`reduction_factor` of the scores known at the rung, its own included. The
-  first arrival makes a quota of one, so it goes on; the second must beat it. (Ray compares with a percentile of the
-  others, which lets 46 % of 8 trials pass at a factor of 4.)
+- A trial goes on iff it is among the best 1/`reduction_factor` of the scores known at the rung, its own included.
+  Without `pausing` the first arrival makes a quota of one, so it goes on; the second must beat it. With it nobody goes
+  on for want of others. (Ray compares with a percentile of the others, which lets 46 % of 8 trials pass at a factor
+  of 4.)
 - Ties go to the earlier arrival, so that a rung full of dead networks at chance lets one of them pass, not all.
 - Decisions fall at exact rungs only; an epoch between two rungs decides nothing and is recorded nowhere.
 - The score of a failed trial is taken back. A non-finite score never enters a rung: the caller ends such a trial.
-
-With `pausing` it is the form of the paper, in which trials are promoted: nobody goes on for want of others, and a trial
-that was stopped is taken up again as soon as it is among the best, because worse ones have come after it.
 """
 
 import math

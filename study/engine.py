@@ -214,7 +214,7 @@ class Engine:
     def _next_final(self) -> Next:
         for space in self._spaces:
             self._choose(space)
-        if not self._chosen and not any(map(self._has_more, self._spaces)):
+        if not (self._chosen or self.state.open_of("trial") or any(map(self._has_more, self._spaces))):
             self._chosen = True
             for run in self.state.of_kind("trial"):
                 self._forget_checkpoint(run)
@@ -454,8 +454,9 @@ class Engine:
 
     def _forget_checkpoint(self, run: Run) -> None:
         """Remove the checkpoint of a run that has ended, unless it may be taken up again."""
-        if run.ended and (run.state != "stopped" or not self.plan.policy.pausing or self._chosen):
-            for name in ("last.pt", "previous.pt"):
+        kept = run.state == "stopped" and self.plan.policy.pausing and not self._chosen
+        for name in ("last.pt", "previous.pt") if run.ended else ():
+            if name != "last.pt" or not kept:
                 (self.folder(run) / name).unlink(missing_ok=True)
 
     # Events

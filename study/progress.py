@@ -101,7 +101,7 @@ class Progress:
         run = self._run(event)
         if event["from_epoch"] < run.epochs:
             again = f"{run.key} trains again from epoch {event['from_epoch'] + 1}, of {run.epochs} that were done"
-            self._console.print(f"{again}: its checkpoint was older or damaged.", markup=False, soft_wrap=True)
+            self._console.print(f"{again}: its checkpoint was older, damaged or gone.", markup=False, soft_wrap=True)
 
     def _run(self, event: Event) -> Run:
         return self._engine.state.runs[event["final"] if "final" in event else event["trial"]]

@@ -159,8 +159,10 @@ class Sampler:
     def take_up(self, trial: str) -> None:
         """Take in that a stopped trial goes on after all."""
         again = self._running[trial] = self._stopped.pop(trial)
-        self._best = [known for known in self._best if known is not again]
-        self._last = [(number, known) for number, known in self._last if known is not again]
+        ended = [known for known in (*self._best, *(known for _, known in self._last)) if known is not again]
+        ended.sort(key=lambda known: known.rank)
+        self._best, rest = ended[:BEST], ended[BEST:]
+        self._last = [(known.number, known) for known in rest]
         heapify(self._last)
         again.state, again.value, again.frozen = TrialState.RUNNING, None, None
 

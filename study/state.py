@@ -121,6 +121,7 @@ class State:
         self.longest_epoch = 0.0  # seconds
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.gpus = 0.0  # that a trial has, where a budget counts them
+        self._pausing = plan.policy.pausing
         self.samplers = {
             name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
         }
@@ -209,10 +210,10 @@ class State:
         if run.state == "interrupted":
             run.losses += (event["error"] or "").startswith((WORKER_LOST, HUNG))
         elif run.kind == "trial":
-            if run.state == "failed":
-                self.asha[run.space].retract(run.key)
-            elif run.state == "stopped":
+            if run.state == "stopped":
                 self.asha[run.space].pause(run.key, run.epochs)
+            elif run.state == "failed" or (run.state == "diverged" and self._pausing):
+                self.asha[run.space].retract(run.key)  # its place is free for one that paused
             self.samplers[run.space].tell(run.key, run.state, run.score)
 
     def _packing(self, event: Event) -> None:

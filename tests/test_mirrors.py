@@ -19,7 +19,7 @@ from study.mirrors import Reflection, Runs, Shown, kinds
 from study.mirrors.optuna_storage import OptunaStorage, study_name
 from study.plan import Plan, PlanError
 from study.spaces import SPACES
-from tests.test_engine import PAUSING, finish, make, report, row
+from tests.test_engine import PAUSING, finish, make, report, row, work
 
 CREATED = "2026-11-22T08:00:00+00:00"
 SPACE = {"resnet": SPACES["resnet"]}
@@ -296,7 +296,7 @@ def test_a_mirror_that_cannot_be_opened_any_more_is_named_and_the_study_goes_on(
     assert said.startswith(f"--optuna-storage {url} failed (")
 
 
-def test_a_paused_trial_waits_in_optunas_storage_until_it_goes_on_or_the_search_is_over(tmp_path: Path) -> None:
+def test_a_paused_trial_waits_in_optunas_storage_until_it_goes_on_or_the_study_has_finished(tmp_path: Path) -> None:
     engine, runs = make(tmp_path, trials=4, final_seeds=1, policy=PAUSING), Runs(pausing=True)
     mirror = OptunaStorage(f"sqlite:///{tmp_path}/o.db", "s", "now", {"resnet": SPACES["resnet"]})
 
@@ -304,7 +304,11 @@ def test_a_paused_trial_waits_in_optunas_storage_until_it_goes_on_or_the_search_
         study = optuna.load_study(study_name="s / resnet", storage=f"sqlite:///{tmp_path}/o.db")
         return {trial.user_attrs["trial"][-1]: trial.state.name for trial in study.trials}
 
-    engine.watchers.append(lambda event: [mirror.bring(run) for run in runs.take(event)])
+    def watch(event: Event) -> None:
+        for run in runs.take(event):
+            mirror.bring(run)
+
+    engine.watchers.append(watch)
     report(engine, engine.next_job(), *[0.1] * 9)
     for score in (0.6, 0.5):
         report(engine, engine.next_job(), score)
@@ -316,6 +320,10 @@ def test_a_paused_trial_waits_in_optunas_storage_until_it_goes_on_or_the_search_
     report(engine, engine.next_job(), 0.2)
     while isinstance(job := engine.next_job(), Job) and job.kind == "trial":
         report(engine, job, *[0.7] * 8)
-    assert states() == {"0": "COMPLETE", "1": "COMPLETE", "2": "PRUNED", "3": "PRUNED"}
+    assert states() == {"0": "COMPLETE", "1": "COMPLETE", "2": "WAITING", "3": "WAITING"}
+    assert not isinstance(job, str)
+    work(engine, job)
+    finish(engine)
     engine.close()
+    assert states() == {"0": "COMPLETE", "1": "COMPLETE", "2": "PRUNED", "3": "PRUNED"}
     mirror.close()

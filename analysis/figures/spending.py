@@ -192,7 +192,7 @@ def _legend(data: pd.DataFrame, plan: Plan) -> list[Line2D]:
 def caption_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
     """Say what a bar is and how its beginning is known."""
     again = int((data["attempt"] > 1).sum())
-    more = f"; {again} of them went on after an interruption" if again else ""
+    more = f"; {again} of them began again after a pause or an interruption" if again else ""
     return (
         f"When each of {wording.count(len(data), 'attempt')} was on which of "
         f"{wording.count(int(data['slot'].max()), 'slot')}"

@@ -56,7 +56,7 @@ class Mirror(Protocol):
 
 
 class Runs:
-    """The runs of a study, told by its events. `pausing`: who is stopped is over when the search is."""
+    """The runs of a study, told by its events. `pausing`: who is stopped is over when the study has finished."""
 
     def __init__(self, *, pausing: bool) -> None:
         self._pausing = pausing
@@ -72,9 +72,9 @@ class Runs:
             trial = self._runs[event["trial"]]
             self._runs[event["final"]] = Shown("final", event["final"], trial.space, trial.config, event["seed"])
         run = self._runs.get(event.get("final") or event.get("trial") or "")
-        if name == "final_chosen" or (name == "study_closed" and event["reason"] not in ("interrupted", "failed")):
+        if name == "study_closed" and event["reason"] == "finished":
             return self._let_go()
-        if run is None or name == "decision":
+        if run is None or name in ("final_chosen", "decision"):
             return []
         match name.removeprefix("final_"):
             case "started":

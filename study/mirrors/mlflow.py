@@ -67,6 +67,9 @@ class Mlflow:
         if run.over and run.end is not None and run.key not in self._ended:
             self._client.set_terminated(number, STATES[run.end["state"]], int(1000 * run.end["time"]))
             self._ended.add(run.key)
+        elif run.end is None and run.key in self._ended:  # it paused, and goes on in a study with more trials
+            self._client.update_run(number, "RUNNING")
+            self._ended.discard(run.key)
 
     def _begin(self, run: Shown) -> str:
         assert run.started is not None, "bring() has looked"

@@ -1,7 +1,8 @@
 """The search as Optuna studies, one a space, in a storage of Optuna's that optuna-dashboard reads.
 
-A trial that was stopped is `PRUNED`, or `WAITING` as long as it may be taken up again, since Optuna lets no ended trial go
-on. A diverged or failed one is `FAIL`, an interrupted one stays `RUNNING`.
+A trial that was stopped is `PRUNED`, or `WAITING` as long as it may be taken up again, since Optuna lets no ended trial
+go on: one that does all the same, in a study that is resumed with more trials, becomes a further trial. A diverged or
+failed one is `FAIL`, an interrupted one stays `RUNNING`.
 """
 
 from collections.abc import Mapping
@@ -68,7 +69,10 @@ class OptunaStorage:
             return
         known = self._trials.get(run.key)
         if known is not None and known.state.is_finished():
-            return
+            last = max(known.intermediate_values, default=0)
+            if known.state is not TrialState.PRUNED or not run.epochs or run.epochs[-1]["epoch"] <= last:
+                return
+            known = None
         trial = self._as_optuna(run)
         if known is None and run.started is not None:
             self._create(run, trial)

@@ -47,6 +47,8 @@ class TensorBoard:
             )
         if run.over:
             self._end(run)
+        elif run.paused and run.key in self._writers:  # which are files and threads: hundreds may pause at once
+            self._writers.pop(run.key).close()
 
     def _end(self, run: Shown) -> None:
         writer = self._writer(run.key)
