@@ -498,7 +498,7 @@ def check_command(command: str, tables: StudyTables) -> None:
     assert (python, dash_m) == ("python", "-m")
     if module != "study.run":
         asked = {"analysis.audit": audit, "analysis.report": report}[module].parser().parse_args(arguments)
-        assert asked.run_dir == str(tables.run_dir)
+        assert asked.run_dir in (str(tables.run_dir), [str(tables.run_dir)])  # a report may be of several
         return
     given = {name: value for name, value in vars(run.parser().parse_args(arguments)).items() if value is not None}
     assert not given.pop("no_report")
