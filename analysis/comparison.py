@@ -80,7 +80,7 @@ def _page(found: Studies, panels: list[Panel], folder: Path, margin: float) -> b
         "several.html",
         name=" · ".join(dict.fromkeys(study.data_set for study in found.studies)),
         spaces=list(found.plan["spaces"]),
-        count=wording.count(len(found.studies), "study").replace("studys", "studies"),
+        count=f"{len(found.studies)}{wording.STUCK}studies",
         headline=headline(found),
         sentences=sentences(found),
         remarks=together.remarks(found),
@@ -121,7 +121,8 @@ def headline(found: Studies) -> str:
         return "No verdict: no study has two tested winners."
     if not whole:
         return "No verdict holds in all of these studies."
-    shown = whole if len(whole) <= summary.MOST_NAMES else [*whole[: summary.MOST_NAMES], f"{len(whole) - 3} more"]
+    shown, more = whole[: summary.MOST_NAMES], len(whole) - summary.MOST_NAMES
+    shown += [f"{more} more"] if more > 0 else []
     return f"In all of these studies: {wording.listed(shown)}."
 
 

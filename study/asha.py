@@ -10,7 +10,8 @@ its stopping form. Four rules of its own:
   of 4.)
 - Ties go to the earlier arrival, so that a rung full of dead networks at chance lets one of them pass, not all.
 - Decisions fall at exact rungs only; an epoch between two rungs decides nothing and is recorded nowhere.
-- The score of a failed trial is taken back. A non-finite score never enters a rung: the caller ends such a trial.
+- The score of a failed trial is taken back; with `pausing` a diverged one's too, so that its place is free for one that
+  paused. A non-finite score never enters a rung: the caller ends such a trial.
 """
 
 import math

@@ -57,7 +57,7 @@ class Engine:
         self._log = log
         self._budget = Budget(replace(plan, time_budget=time_budget), self.state, clock)
         self._testing = False
-        self._chosen = False  # the winners, so that nobody is taken up any more
+        self._search_ended = False  # so that nobody is taken up any more
         self._same_failures: list[str] = []
         self._packings: Sequence[Packing] = ()
         self._weighed: dict[str, tuple[int, int]] = {}  # epochs and ended trials when winners were last looked for
@@ -214,8 +214,8 @@ class Engine:
     def _next_final(self) -> Next:
         for space in self._spaces:
             self._choose(space)
-        if not (self._chosen or self.state.open_of("trial") or any(map(self._has_more, self._spaces))):
-            self._chosen = True
+        if not (self._search_ended or self.state.open_of("trial") or any(map(self._has_more, self._spaces))):
+            self._search_ended = True
             for run in self.state.of_kind("trial"):
                 self._forget_checkpoint(run)
         for run in self._planned_finals():
@@ -454,9 +454,9 @@ class Engine:
 
     def _forget_checkpoint(self, run: Run) -> None:
         """Remove the checkpoint of a run that has ended, unless it may be taken up again."""
-        kept = run.state == "stopped" and self.plan.policy.pausing and not self._chosen
-        for name in ("last.pt", "previous.pt") if run.ended else ():
-            if name != "last.pt" or not kept:
+        if run.ended:
+            may_go_on = run.state == "stopped" and self.plan.policy.pausing and not self._search_ended
+            for name in ("previous.pt",) if may_go_on else ("last.pt", "previous.pt"):
                 (self.folder(run) / name).unlink(missing_ok=True)
 
     # Events

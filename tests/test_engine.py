@@ -458,6 +458,37 @@ def test_when_all_else_has_ended_the_best_of_a_rung_goes_on_to_the_end(tmp_path:
     engine.close()
 
 
+def test_who_diverges_after_a_rung_gives_its_place_there_to_one_that_paused(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=3, policy=PAUSING)
+    report(engine, engine.next_job(), *[0.1] * 9)
+    second, third = engine.next_job(), engine.next_job()
+    assert not report(engine, second, 0.5)
+    assert report(engine, third, 0.6)  # the best of three
+    assert isinstance(second, Job)
+    assert isinstance(third, Job)
+    engine.report(third.key, [{"event": "ended", "state": "diverged", "error": "loss is nan"}])
+    again = engine.next_job()
+    assert isinstance(again, Job)
+    assert (again.kind, again.key) == ("trial", second.key)
+    engine.close()
+
+
+def test_a_budget_that_ends_the_search_leaves_paused_trials_their_checkpoints(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=3, policy=PAUSING, epoch_budget=10)
+    report(engine, engine.next_job(), *[0.9] * 9)
+    paused, cut_off = engine.next_job(), engine.next_job()
+    assert isinstance(paused, Job)
+    (paused.folder / "last.pt").write_bytes(b"x")
+    assert not report(engine, paused, 0.3)
+    assert not report(engine, cut_off, 0.2)
+    final = engine.next_job()
+    assert isinstance(final, Job)
+    assert final.kind == "final"
+    assert [run.state for run in engine.state.open_of("trial")] == ["interrupted"]
+    assert (paused.folder / "last.pt").exists()
+    engine.close()
+
+
 def test_of_equal_scores_one_goes_on_not_all(tmp_path: Path) -> None:
     engine = make(tmp_path, trials=9, policy=PAUSING)
     report(engine, engine.next_job(), *[0.1] * 9)

@@ -327,3 +327,15 @@ def test_a_paused_trial_waits_in_optunas_storage_until_it_goes_on_or_the_study_h
     engine.close()
     assert states() == {"0": "COMPLETE", "1": "COMPLETE", "2": "PRUNED", "3": "PRUNED"}
     mirror.close()
+
+
+@pytest.mark.parametrize(("reason", "over"), [("finished", True), ("time budget", False), ("interrupted", False)])
+def test_paused_trials_are_let_go_when_the_study_has_finished_and_not_before(reason: str, over: bool) -> None:
+    runs = Runs(pausing=True)
+    suggested = {"event": "suggested", "trial": "t", "space": "s", "config": {}, "seed": 0, "origin": "random"}
+    [run] = runs.take(suggested)
+    runs.take({"event": "ended", "trial": "t", "state": "stopped", "error": None})
+    runs.take({"event": "final_chosen", "trial": "t"})
+    assert not run.over
+    assert [let_go.key for let_go in runs.take({"event": "study_closed", "reason": reason})] == (["t"] if over else [])
+    assert run.over == over
