@@ -14,7 +14,7 @@ from scipy import stats as reference
 
 import analysis
 from analysis import predictions, stats, tables
-from analysis.attempts import ATTEMPT_COLUMNS
+from analysis.attempts import ATTEMPT_COLUMNS, attempts
 from analysis.events import EVENTS, BrokenLogError
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
@@ -293,3 +293,18 @@ def test_predictions_by_hand(tmp_path: Path) -> None:
         ["correct", 1, "cat"],
         ["correct", 2, "dog"],
     ]
+
+
+def test_what_ends_before_it_is_on_a_slot_again_ends_no_earlier_attempt() -> None:
+    """A trial that paused, was taken up, and was interrupted before its new worker said anything."""
+    place = {"attempt": 1, "node": "n", "worker": 1}
+    found = attempts(
+        [
+            {"event": "suggested", "trial": "t", "space": "s", "time": 0.0},
+            {"event": "started", "trial": "t", "time": 1.0, **place},
+            {"event": "epoch", "trial": "t", "epoch": 1, "seconds": 1.0, "time": 2.0},
+            {"event": "ended", "trial": "t", "state": "stopped", "time": 3.0},
+            {"event": "ended", "trial": "t", "state": "interrupted", "time": 9.0},
+        ]
+    )
+    assert [(row["state"], row["ended"]) for row in found] == [("stopped", 3.0)]
