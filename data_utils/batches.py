@@ -30,6 +30,7 @@ class Batches:
         self, split: Subset, source: Source, mean: list[float], deviation: list[float], device: torch.device
     ) -> None:
         self.image_shape = split.image_shape
+        self.mean, self.deviation = mean, deviation
         if isinstance(split.images, Images):
             self.labels = torch.tensor(split.labels, device=device)
         self._source = source

@@ -23,6 +23,7 @@ from models.plain_cnn import plain_cnn
 from models.references import REFERENCES, Reference
 from models.resnet import plain, resnet
 from models.senet import senet
+from models.trained import Trained, load, load_network
 from models.vgg import vgg
 
 __all__ = [
@@ -31,8 +32,11 @@ __all__ = [
     "REFERENCES",
     "RESTORERS",
     "Reference",
+    "Trained",
     "build",
     "count_parameters",
+    "load",
+    "load_network",
     "multiply_adds",
     "reference",
     "use_copies",

@@ -24,6 +24,7 @@ import models
 from analysis.events import Event
 from data_utils.batches import Batches
 from models import summary
+from models.trained import PREPROCESSING
 from study.config import Config
 from study.faults import cannot_write, ran_out
 from study.job import Job
@@ -284,12 +285,15 @@ class Trial:
             return None
 
     def keep_model(self) -> None:
-        """Write the weights as model.safetensors, the arguments of `models.build` as model.json, layers.json."""
+        """Write the weights as model.safetensors, the arguments of `models.build` and how images are normalised as
+        model.json, and layers.json.
+        """
         folder = self._files.folder
         temporary = folder / "model.tmp"
         temporary.write_bytes(save({name: value.contiguous() for name, value in self.model.state_dict().items()}))
         arguments = network_arguments(self.job, self.job.config, self._data)
-        (folder / "model.json").write_text(json.dumps(arguments, indent=1))
+        normalised = {"mean": self._data.train.mean, "deviation": self._data.train.deviation}
+        (folder / "model.json").write_text(json.dumps({**arguments, PREPROCESSING: normalised}, indent=1))
         (folder / "layers.json").write_text(json.dumps(self._layers(), indent=1))
         temporary.rename(folder / "model.safetensors")
         self._files.keep("model.json", "layers.json", "model.safetensors")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+import models
 from analysis.events import Event
 from data_utils.augmentation import MIXES
 from study import test_split
@@ -323,7 +324,7 @@ def test_the_mean_loss_is_over_every_image_and_the_score_is_accuracy(trial_data:
 def test_a_final_run_keeps_a_model_that_gives_the_same_answers(tmp_path: Path, trial_data: TrialData) -> None:
     asked = replace(job(tmp_path / "t-seed1", max_epochs=2), kind="final")
     events = list(train(asked, trial_data, CPU))
-    network = test_split.load_network(asked.folder, asked.network, CPU)
+    network = models.load_network(asked.folder, asked.network)
     assert evaluate(network, trial_data.validation, torch.float32)[1] == events[-1]["val_score"]
     assert json.loads((asked.folder / "model.json").read_text())["width"] == 8
     [tested] = test_split.examine(
