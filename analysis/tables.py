@@ -113,6 +113,11 @@ class StudyTables:
     attempts: pd.DataFrame
 
 
+def is_restoration(plan: Mapping[str, Any]) -> bool:
+    """Whether the answers to images are images, not classes; a study from before there was a choice has classes."""
+    return bool(plan["dataset"].get("task") == "restoration")
+
+
 def read(run_dir: Path | str) -> StudyTables:
     """Return the tables of the run folder `run_dir`.
 

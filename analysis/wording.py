@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.intervals import SMALLEST_SAMPLE, Interval
+from analysis.tables import is_restoration
 
 Setting = str | float | None  # bool and int are floats to the type checker
 MISSING = "\N{EN DASH}"
@@ -44,6 +45,22 @@ def difference(value: float, plan: Mapping[str, Any]) -> str:
 def difference_unit(plan: Mapping[str, Any]) -> str:
     """Return the unit of a difference of scores."""
     return "percentage points" if is_fraction(plan) else str(plan["metric"]["unit"] or plan["metric"]["name"])
+
+
+def baseline(plan: Mapping[str, Any]) -> str:
+    """Return what has the score `chance` of the metric: guessing, or leaving the images as they are."""
+    return "the images as they are" if is_restoration(plan) else "chance"
+
+
+def at_baseline(plan: Mapping[str, Any]) -> str:
+    """Return what a score is that says nothing was learned."""
+    return "no better than the images as they are" if is_restoration(plan) else "at chance"
+
+
+def metric(plan: Mapping[str, Any]) -> str:
+    """Return the name of the metric as a sentence begins with it: `Accuracy`, `PSNR`."""
+    name = str(plan["metric"]["name"])
+    return name[:1].upper() + name[1:]
 
 
 def interval(found: Interval, plan: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from analysis.figures.figure import Figure
 from analysis.figures.importance import IMPORTANCE
 from analysis.figures.predictions import CLASS_ACCURACY, CONFUSION, EXAMPLES
 from analysis.figures.quantiles import QUANTILE_CURVES
+from analysis.figures.restorations import BEFORE_AND_AFTER, RESTORED
 from analysis.figures.scores import TEST_SCORES, WORTH
 from analysis.figures.search import BEST_SO_FAR, RUNG_BEST
 from analysis.figures.spending import SPENDING, TIMELINE
@@ -39,6 +40,10 @@ CHAPTERS: dict[str, dict[str, Figure[StudyTables]]] = {
         "class_accuracy": CLASS_ACCURACY,
         "confusion": CONFUSION,
         "examples": EXAMPLES,
+    },
+    "The images": {
+        "restored": RESTORED,
+        "before_and_after": BEFORE_AND_AFTER,
     },
 }
 FIGURES: dict[str, Figure[StudyTables]] = {
