@@ -129,11 +129,7 @@ class Plan:
     def check_own_files(self) -> None:
         """Raise `PlanError` if study.json names a space file of its own folder, whose code came with the folder."""
         for space in self.spaces:
-            if space.endswith(".py") and Path(space).resolve().is_relative_to(self.folder.resolve()):
-                raise PlanError(
-                    f"study.json names the space file {space}, which lies in the run folder: no study puts code there. "
-                    f"If you trust it, move it elsewhere, and change its path in study.json."
-                )
+            check_own_file(space, self.folder)
 
     def check_numbers(self) -> None:
         """Raise `PlanError` for a number that no study can have."""
@@ -246,6 +242,15 @@ def _asked_of_dataset(dataset: Json) -> Json:
         "image_size": tuple(size) if size else None,
         "test_fraction": dataset.get("test_fraction"),
     }
+
+
+def check_own_file(space: str, folder: Path) -> None:
+    """Raise `PlanError` if `space` is a file in the run folder, whose code came with it."""
+    if space.endswith(".py") and Path(space).resolve().is_relative_to(folder.resolve()):
+        raise PlanError(
+            f"study.json names the space file {space}, which lies in the run folder: no study puts code there. "
+            f"If you trust it, move it elsewhere, and change its path in study.json."
+        )
 
 
 def at_least(flag: str, value: float, least: float, unit: str) -> None:

@@ -18,7 +18,7 @@ import models
 from analysis.tables import StudyTables
 from data_utils.decoding import decode, in_order
 from data_utils.files import scan, shown
-from study.plan import Plan, PlanError, check_name, read_study
+from study.plan import PlanError, check_name, check_own_file
 from study.run import _Parser
 
 BATCH: Final = 64  # images
@@ -50,9 +50,9 @@ def load(tables: StudyTables, final: str) -> models.Trained:
     names, as at a resume.
     """
     [space] = tables.final.loc[tables.final["final"] == final, "space"]
-    plan = Plan.from_json(tables.run_dir, read_study(tables.run_dir))
-    plan.check_own_files()
-    return models.load(tables.run_dir / "final" / final, network=tables.plan["spaces"][space]["network"])
+    network = tables.plan["spaces"][space]["network"]
+    check_own_file(network.rpartition(":")[0], tables.run_dir)
+    return models.load(tables.run_dir / "final" / final, network=network)
 
 
 def files(paths: Sequence[Path]) -> tuple[list[Given], list[str]]:
@@ -171,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 some image could not be read, 2 bad input."""
-    asked = parser().parse_args(arguments)
+    asked = parser().parse_intermixed_args(arguments)
     try:
         return _predict(asked)
     except ValueError as error:  # PlanError, and what loading says
@@ -185,11 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _predict(asked: argparse.Namespace) -> int:
     if not asked.images and asked.export is None:
         raise PlanError("There is nothing to do. Give images, or folders of images, or --export FILE.")
+    given, skipped = files(asked.images) if asked.images else ([], [])
     tables = analysis.read(asked.run_dir)
     final = winner(tables, asked.final)
     network = load(tables, final)
     out = asked.out or Path("restored" if network.restores else "predictions.csv")
-    given, skipped = files(asked.images) if asked.images else ([], [])
     if given and out.exists():
         raise PlanError(f"--out is {out}, which exists. Give another name, or remove it.")
     print(f"{final}: validation {_score(tables, final, 'val_score')}, test {_score(tables, final, 'test_score')}")

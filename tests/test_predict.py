@@ -15,6 +15,7 @@ from PIL import Image
 import analysis
 import models
 from data_utils.datasets import load
+from data_utils.decoding import decode
 from data_utils.splits import SearchData
 from study import predict
 from study.export import WRITERS, export
@@ -96,7 +97,7 @@ def test_predictions_are_written_for_each_image_and_others_named(
     [
         ([], "There is nothing to do"),
         (["nowhere"], "nowhere does not exist"),
-        (["--final", "resnet-0000-seed9", "x"], "Unknown final run 'resnet-0000-seed9'.*Valid: resnet-"),
+        (["--final", "resnet-0000-seed9", __file__], "Unknown final run 'resnet-0000-seed9'.*Valid: resnet-"),
         (["--export", "network.zip"], "ending must be one of .pt2, .onnx"),
     ],
     ids=["nothing", "nowhere", "final", "ending"],
@@ -147,7 +148,7 @@ def test_restored_images_are_written_by_their_names(tmp_path: Path) -> None:
     assert not unreadable
     with Image.open(tmp_path / "out" / "0.png") as file:
         made = np.asarray(file)
-    image = torch.from_numpy(np.asarray(Image.open(tmp_path / "in" / "0.jpg"))).permute(2, 0, 1)[None]
+    image = torch.from_numpy(decode(tmp_path / "in" / "0.jpg").copy()).permute(2, 0, 1)[None]
     with torch.inference_mode():
         expected = (network(image)[0] * 255).round().permute(1, 2, 0).to(torch.uint8).numpy()
     assert made.shape == pairs.test.images[0].shape

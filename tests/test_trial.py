@@ -19,7 +19,8 @@ from study.job import Job, OpenTest
 from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
 from study.sampler import Sampler
 from study.spaces import SPACES
-from study.trial import Trial, TrialData, evaluate, train
+from study.tasks.classification import evaluate
+from study.trial import Trial, TrialData, train
 from tests.conftest import CPU, full_disk, narrow
 
 SMALL = {"width": 8, "blocks": 1, "batch_size": 32}  # for resnet
