@@ -46,7 +46,7 @@ def convolve_by_loop(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dil
         for j in range(0, width * stride[1], stride[1]):
             patch = x[:, None, :, i : i + reach[0] : dilation[0], j : j + reach[1] : dilation[1]]  # (N, 1, C, kh, kw)
             values.append((patch * weight).sum(dim=(2, 3, 4)))  # (N, O); B sums over N too
-    return torch.stack(values, dim=2).reshape(len(x), len(weight), height, width)
+    return torch.stack(values, dim=2).reshape(x.shape[0], weight.shape[0], height, width)
 
 
 def convolve_by_unfold(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
@@ -54,7 +54,7 @@ def convolve_by_unfold(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, d
     height, width = _output_size(x, weight, stride, padding, dilation)
     kernel_size = (weight.shape[2], weight.shape[3])
     columns = F.unfold(x, kernel_size, dilation=dilation, padding=padding, stride=stride)
-    return (weight.flatten(1) @ columns).reshape(len(x), len(weight), height, width)
+    return (weight.flatten(1) @ columns).reshape(x.shape[0], weight.shape[0], height, width)
 
 
 def convolve_by_torch(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:

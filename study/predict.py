@@ -131,7 +131,9 @@ def classify(
         for named, images in batches(given, network.image_shape, unreadable):
             for (_, name), shares in zip(named, network(images).softmax(dim=1).tolist(), strict=True):
                 likely = int(np.argmax(shares))
-                writer.writerow([shown(name), classes[likely], *(f"{share:.6f}" for share in (shares[likely], *shares))])
+                writer.writerow(
+                    [shown(name), classes[likely], *(f"{share:.6f}" for share in (shares[likely], *shares))]
+                )
             rows += len(named)
     temporary.rename(out)
     return rows

@@ -32,9 +32,8 @@ from tests.test_trial import job
 def run(tmp_path_factory: pytest.TempPathFactory, trial_data: TrialData) -> Path:
     """A run folder whose best final run has a real network."""
     folder = SampleRun(spaces=("resnet",), trials=6).write(tmp_path_factory.mktemp("predict") / "run")
-    finals = analysis.read(folder).final
-    best = finals.loc[finals["val_score"].idxmax(), "final"]
-    asked = replace(job(folder / "final" / str(best), max_epochs=6, schedule="one_cycle"), kind="final")
+    best = predict.winner(analysis.read(folder), None)
+    asked = replace(job(folder / "final" / best, max_epochs=6, schedule="one_cycle"), kind="final")
     assert [event["event"] for event in train(asked, trial_data, CPU)][-1] == "epoch"
     return folder
 
@@ -76,7 +75,7 @@ def test_predictions_are_written_for_each_image_and_others_named(
     out = tmp_path / "said.csv"
     assert predict.main([str(run), str(photos), "--out", str(out)]) == 1
     found, said = rows(out), capsys.readouterr()
-    labels = digits.images.labels[digits.validation_index[:20]]
+    labels = digits.validation.labels[:20]
     names = [f"more/{number}.png" if number % 2 else f"{number}.png" for number in range(20)]
     assert set(found) == set(names)
     right = [found[name]["prediction"] == str(label) for name, label in zip(names, labels, strict=True)]
@@ -209,7 +208,7 @@ def test_an_export_that_answers_otherwise_is_not_written(tmp_path: Path, monkeyp
         path.write_bytes(b"wrong")
         return network(images).detach().numpy() * 1.01
 
-    monkeypatch.setitem(WRITERS, ".pt2", off)  # type: ignore[misc]
-    with pytest.raises(PlanError, match="What was exported answers otherwise: by 1.0e-02"):
+    monkeypatch.setitem(WRITERS, ".pt2", off)
+    with pytest.raises(PlanError, match=r"What was exported answers otherwise: by 1\.0e-02"):
         export(made("lenet"), tmp_path / "network.pt2")
     assert not list(tmp_path.iterdir())
