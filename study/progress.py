@@ -129,15 +129,17 @@ class Progress:
 
     def _counts(self, space: str) -> str:
         state = self._engine.state
-        trials, finals = state.tallies["trial"][space], state.tallies["final"][space]
+        trials = state.tallies["trial"][space]
+        # Of the winners of now: an earlier session may have retrained others.
+        finals = [run for run in state.of_kind("final", space) if run.trial in state.chosen.get(space, ())]
         counts = f"{trials.ended}/{state.trials} done, {trials.states['running']} running"
         counts += f", {trials.states['stopped']} stopped early"
         bad = trials.states["failed"] + trials.states["diverged"]
         if bad:
             counts += f", {bad} failed or diverged"
-        if finals.runs:
+        if finals:
             planned = self._engine.plan.final_configs * self._engine.plan.final_seeds
-            counts += f", {finals.ended}/{planned} final runs"
+            counts += f", {sum(run.ended for run in finals)}/{planned} final runs"
         return counts
 
     def _best(self, space: str) -> str:

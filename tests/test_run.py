@@ -191,6 +191,20 @@ def test_the_live_table_counts_trials_and_names_the_best(tmp_path: Path) -> None
     assert f"{best.score:.4f} ({best.key}, epoch 9)" in out.getvalue()
 
 
+def test_final_runs_are_counted_of_the_winner_of_now(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=1)
+    finish(engine)
+    engine.close()
+    again = make(tmp_path, trials=6)
+    progress = Progress(again, console()[0])
+    assert "2/2 final runs" in progress._counts("resnet")
+    finish(again)
+    assert again.state.chosen["resnet"] != ("resnet-0000",)
+    assert len(again.state.of_kind("final")) == 4
+    assert "2/2 final runs" in progress._counts("resnet")
+    again.close()
+
+
 @pytest.mark.parametrize("state", ["diverged", "failed"])
 def test_a_trial_that_diverged_or_failed_is_never_the_best(state: str, tmp_path: Path) -> None:
     engine = make(tmp_path)
