@@ -192,10 +192,10 @@ def test_the_live_table_counts_trials_and_names_the_best(tmp_path: Path) -> None
 
 
 def test_final_runs_are_counted_of_the_winner_of_now(tmp_path: Path) -> None:
-    engine = make(tmp_path, trials=1)
+    engine = make(tmp_path, trials=1, seed=5)
     finish(engine)
     engine.close()
-    again = make(tmp_path, trials=6)
+    again = make(tmp_path, trials=6, seed=5)
     progress = Progress(again, console()[0])
     assert "2/2 final runs" in progress._counts("resnet")
     finish(again)
