@@ -15,7 +15,7 @@ from study.engine import Engine
 from study.job import Job
 from study.progress import Loading, Progress, duration, show_end, show_plan
 from study.run import main, parser
-from tests.test_engine import PLACE, SHORT, finish, jobs, make, row, take, with_slots, work
+from tests.test_engine import PLACE, SHORT, finish, jobs, make, row, slots, take, with_slots, work
 
 FLAGS = [
     "--help",
@@ -197,6 +197,7 @@ def test_final_runs_are_counted_of_the_winner_of_now(tmp_path: Path, monkeypatch
     finish(engine)
     engine.close()
     again = make(tmp_path, trials=6)
+    again.open(slots(2), ["test"], trials=6)
     progress = Progress(again, console()[0])
     assert "2/2 final runs" in progress._counts("resnet")
     finish(again)
