@@ -39,7 +39,7 @@ from study.sampler import Sampler, seed_of
 from study.spaces import find
 
 EPOCHS: Final = 9  # full length; rungs are at 1 and 3
-PATIENCE: Final = 150.0  # seconds until a fault must have shown its effect
+PATIENCE: Final = 300.0  # seconds until a fault must have shown its effect
 MEMORY: Final = 64 * 2**20  # bytes that a caged worker may take beside those that it has
 
 SPACE: Final = '''
