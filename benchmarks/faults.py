@@ -38,7 +38,7 @@ from study.plan import Plan, read_study
 from study.sampler import Sampler, seed_of
 from study.spaces import find
 
-EPOCHS: Final = 9  # full length; rungs are at 1 and 3
+EPOCHS: Final = 9  # full length
 PATIENCE: Final = 300.0  # seconds until a fault must have shown its effect
 MEMORY: Final = 64 * 2**20  # bytes that a caged worker may take beside those that it has
 
@@ -204,7 +204,8 @@ class Stage:
                 self.end_of_driver(0, "Verdict")
                 self.start()
             if time.monotonic() > deadline:
-                raise NotSeenError(f"{what}: not seen in {PATIENCE:.0f} s; last: {self.events()[-3:]}")
+                printed = (self.base / "driver.txt").read_text()[-2000:]
+                raise NotSeenError(f"{what}: not seen in {PATIENCE:.0f} s; last: {self.events()[-3:]}; {printed}")
             time.sleep(0.1)
 
     def wait_for_work(self) -> None:
@@ -649,7 +650,7 @@ def a_stage(seed: int, limit: int, margin: int) -> Iterator[Stage]:
                 stage.kill_driver()
 
 
-def campaign(steps: list[list[str]], seed: int, limit: int = 40, margin: int = 30) -> Judge:
+def campaign(steps: list[list[str]], seed: int, limit: int = 60, margin: int = 30) -> Judge:
     """Let faults strike a study, have it finish, and judge its log. The faults of a step follow on one another."""
     with a_stage(seed, limit, margin) as stage:
         left_out = set() if stage.mounted else NEED_MOUNT
