@@ -11,7 +11,6 @@ from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 import matplotlib as mpl
-from fontTools.subset import Options
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -159,6 +158,8 @@ def _fonts_without_layout() -> Iterator[None]:
 
     To cut that down to the letters used takes ten times as long as the letters themselves.
     """
+    from fontTools.subset import Options  # takes a second, which only writing a PDF needs
+
     before = Options._drop_tables_default
     Options._drop_tables_default = [*before, "GSUB", "GPOS", "GDEF"]
     try:
