@@ -132,6 +132,7 @@ class Stage:
     driver: subprocess.Popen[bytes] | None = None
     injected: list[Injected] = field(default_factory=list)
     jumping_clock: bool = False
+    trials: int = 0  # that the study was last asked for; the log, when it is damaged, may not know
 
     def __post_init__(self) -> None:
         self.folder = self.base / "disk" / "study"
@@ -143,7 +144,8 @@ class Stage:
     def start(self) -> None:
         """Begin or resume the study; it always has some trials left."""
         known = sum(event["event"] == "suggested" for event in self.events())
-        trials = ["--trials", str(max(self.trials, known + self.margin))]
+        self.trials = max(self.trials, known + self.margin)
+        trials = ["--trials", str(self.trials)]
         if self.folder.exists():
             what = ["--resume", str(self.folder)]
         else:
@@ -181,13 +183,6 @@ class Stage:
             raise NotSeenError(f"exit code {found}, or without {said!r}: {out[-2000:]}")
 
     # The log
-
-    @property
-    def trials(self) -> int:
-        """Trials that the study was last asked for."""
-        return max(
-            (event["trials"] for event in self.events() if event["event"] == "study_opened"), default=self.margin
-        )
 
     def events(self) -> list[Event]:
         try:
