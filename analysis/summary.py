@@ -299,7 +299,8 @@ def pairs_explained(tables: StudyTables, verdicts: Verdicts) -> str:
         f"{wording.STUCK}% power, if the true gap is the one seen, or {verdicts.margin:g} if that is larger; test "
         "images where no number of seeds is enough. P: how often a seed of the first beats the same seed of the second "
         f"(ties half), with the exact 95{wording.STUCK}% interval. {alone}Ahead and cross: mean validation curves of "
-        "the final runs. Second ahead: numbers k of random trials whose best is expected to be better in the second space."
+        "the final runs. Second ahead: numbers k of random trials whose best is expected to be better in the second "
+        "space."
     )
 
 

@@ -25,11 +25,10 @@ def score(value: float, plan: Mapping[str, Any]) -> str:
     """Return a score with its unit: `97.2 %`, or `31.25 dB`."""
     if pd.isna(value):
         return MISSING
-    return (
-        f"{100 * value:.1f}{STUCK}%"
-        if is_fraction(plan)
-        else f"{value:.4g}{STUCK}{plan['metric']['unit']}".rstrip(STUCK)
-    )
+    if is_fraction(plan):
+        return f"{100 * value:.1f}{STUCK}%"
+    unit = plan["metric"]["unit"]
+    return f"{value:.2f}{STUCK}dB" if unit == "dB" else f"{value:.4g}{STUCK}{unit}".rstrip(STUCK)
 
 
 def difference(value: float, plan: Mapping[str, Any]) -> str:
@@ -37,7 +36,7 @@ def difference(value: float, plan: Mapping[str, Any]) -> str:
     if pd.isna(value):
         return MISSING
     if not is_fraction(plan):
-        return f"{value:.3g}"
+        return f"{value:.2f}" if plan["metric"]["unit"] == "dB" else f"{value:.3g}"
     points = 100 * value
     return f"{points:.1f}" if abs(points) >= 1 or not points else f"{points:.2f}"
 

@@ -38,7 +38,7 @@ LENET: Final = {"width": 6, "kernel": 5, "pool": "avg", "activation": "sigmoid"}
 BARE: Final = {"norm": "none", "activation": "relu"}
 DENSE: Final = {"norm": "batch", "activation": "relu", "dropout": 0.0}
 THREE_LAYERS: Final = {"width": 32, "norm": "batch", "activation": "relu"}
-DEHAZE: Final = {"body": "plain", "width": 16, "depth": 4, "skip": "none"}
+DEHAZE: Final = {"body": "plain", "width": 16, "depth": 4, "skip": "input"}
 
 REFERENCES: Final[dict[str, Reference]] = {
     "A-resnet18": Reference("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10),

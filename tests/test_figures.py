@@ -28,9 +28,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "no_final": {"final": False, "closed": False},
     "no_trial": {"trials": 0},
     "stopped_first": {"stopped_first": True, "accidents": False, "trials": 6},
+    "restored": {"restored": True},
 }
-EMPTY = {
+EMPTY: dict[str, set[str]] = {
     "normal": set(),
+    "restored": set(),
     "one_trial": {"importance", "pairs"},
     "all_failed": set(FIGURES) - {"effects", "timeline"},
     "no_final": {"test_scores", "final_curves", "speed", "class_accuracy", "confusion", "examples"},
@@ -61,6 +63,9 @@ def line(canvas: Canvas, axes: int, gid: str) -> Line2D:
 def test_a_figure_draws_or_says_what_is_missing(studies: dict[str, StudyTables], name: str, run: str) -> None:
     tables = studies[run]
     parts = list(FIGURES[name].parts(name, tables))
+    if not FIGURES[name].is_for(tables.plan):
+        assert all(data.empty for _, _, data in parts)
+        return
     assert all(data.empty for _, _, data in parts) == (name in EMPTY[run])
     for _, figure, data in parts:
         if data.empty:
@@ -293,3 +298,18 @@ def test_svg_files_keep_two_decimals_and_every_text() -> None:
         svg = style.files(canvas)["svg"].decode()
     assert "rate 0.123456 and 7.654321 more" in svg
     assert not re.search(r'[ "]\d+\.\d{3,}[ "]', re.sub(r"<text.*?</text>", "", svg, flags=re.DOTALL))
+
+
+def test_captions_of_restored_images_speak_of_decibels_and_of_no_share_of_images(
+    studies: dict[str, StudyTables],
+) -> None:
+    tables, said = studies["restored"], []
+    for name, figure in FIGURES.items():
+        for _, part, data in figure.parts(name, tables) if figure.is_for(tables.plan) else ():
+            said += [part.caption(data, tables), part.alt(data, tables)]
+            if name in ("test_scores", "final_curves"):
+                said += [axes.get_ylabel() + axes.get_xlabel() for axes in drawn(part, data, tables).axes]
+    text = " ".join(said)
+    assert "test PSNR (dB)" in text
+    assert "Psnr" not in text
+    assert not re.search(r"nats|Wilson|accuracy|from chance", text)
