@@ -85,8 +85,20 @@ def split(everything: Images, seed: int) -> SearchData:
     return SearchData(everything, *stratified(everything.labels, VALIDATION_FRACTION, seed))
 
 
+def fewer(everything: Images, count: int) -> Images:
+    """Return `count` of the images, drawn by class: the same ones in every study.
+
+    Raises `ValueError` for fewer than two of each class.
+    """
+    classes = len(np.unique(everything.labels))
+    if count < 2 * classes:
+        raise ValueError(f"{classes} classes need at least {2 * classes} images")
+    _, drawn = stratified(everything.labels, count, seed=0)
+    return everything.take(drawn)
+
+
 def stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the positions that stay and the `fraction` that is drawn by class with `seed`, both in order.
+    """Return the positions that stay and the `fraction`, or number, drawn by class with `seed`, both in order.
 
     Raises `ValueError` for a class with fewer than 2 images.
     """
