@@ -2,8 +2,8 @@
 
 By hand are the convolution, the batch norm and the average pool (`models/layers.py`); ReLU and the linear layer are
 torch's. Width 32 has 1,290 parameters for 3 channels and 10 classes. What differs from B: in the form `unfold` the
-convolution takes one matrix product instead of a loop, which took B over 5 hours an epoch on CIFAR-10; batch norm is by hand too; the
-average is over the whole map, 30x30 at 32x32, whatever its size; small images are padded.
+convolution takes one matrix product instead of a loop, which took B over 5 hours an epoch on CIFAR-10; batch norm is
+by hand too; the average is over the whole map, 30x30 at 32x32, whatever its size; small images are padded.
 """
 
 from torch import Tensor, nn
