@@ -72,7 +72,6 @@ def _winner(tables: StudyTables, variant: str) -> Row:
 def _measured(row: Row, tables: StudyTables, mean: Interval) -> Row:
     plan, winner = tables.plan, _winner(tables, row["variant"])
     splits, hardware = plan["dataset"]["splits"], plan["hardware"]
-    rate = next(winner[name] for name in ("sgd_lr", "adam_lr", "adamw_lr") if _known(winner.get(name)))
     accelerators = ", ".join(hardware.get("accelerators", [])) if plan["resources"].get("gpus_per_trial") else ""
     moment = tables.openings["time"].max()
     return {
@@ -84,17 +83,24 @@ def _measured(row: Row, tables: StudyTables, mean: Interval) -> Row:
         "epochs": plan["max_epochs"],
         "train_images": splits["train"]["images"] + splits["validation"]["images"],
         "test_images": splits["test"]["images"],
-        "run_as": f"{winner['optimizer'].upper() if winner['optimizer'] == 'sgd' else 'Adam'} {rate:g}, batch "
-        f"{winner['batch_size']:g}, {winner['schedule']} rate, {plan['max_epochs']} epochs",
+        "run_as": f"{_training(plan['spaces'][row['variant']], winner)}, {plan['max_epochs']} epochs",
         "date": datetime.fromtimestamp(float(moment), UTC).strftime("%Y-%m-%d"),
         "machine": f"{hardware['cpu']}, {hardware['cpus']} cores, {accelerators or 'no GPU'}",
         "command": " ".join(plan["command"]) or "called from Python",
-        "commit": ((plan["git"] or {}).get("commit") or "unknown")[:12],
+        "commit": _commit(plan["git"] or {}),
     }
 
 
-def _known(value: object) -> bool:
-    return value is not None and value == value
+def _training(space: Mapping[str, Any], trial: Row) -> str:
+    """Return the training of a trial, without what it does not do."""
+    names = [parameter["name"] for parameter in space["parameters"] if parameter["kind"] == "training"]
+    done = [name for name in names if wording.value(trial[name]) not in (wording.MISSING, "none", "0")]
+    return ", ".join(f"{name} {wording.value(trial[name])}" for name in done)
+
+
+def _commit(git: Mapping[str, Any]) -> str:
+    changed = " with changes" if git.get("dirty") else ""
+    return f"{(git.get('commit') or 'unknown')[:12]}{changed}"
 
 
 def shown(row: Row, measured: Row | None) -> dict[str, str]:

@@ -132,7 +132,7 @@ def gap_to(decided: pd.DataFrame, space: str, other: str) -> dict[str, Any]:
         return dict(ahead.iloc[0][names])
     row = decided[(decided["first"] == other) & (decided["second"] == space)].iloc[0][names]
     verdict = "worse" if row["verdict"] == "better" else row["verdict"]
-    return {**row, "gap": -row["gap"], "low": -row["high"], "high": -row["low"], "verdict": verdict}
+    return {**row, "gap": 0 - row["gap"], "low": 0 - row["high"], "high": 0 - row["low"], "verdict": verdict}
 
 
 def _scores(tables: StudyTables) -> Scores:

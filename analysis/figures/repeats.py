@@ -18,7 +18,7 @@ from analysis.tables import StudyTables
 LATE = 0.25  # of the epochs, the last ones
 LEAST_SHOWN = 1e-9  # nats: a logarithmic axis has no place for 0, which is what equal losses differ by
 COLUMNS = ["space", "kind", "seed", "value", "low", "high", "n"]
-AGREEMENT_COLUMNS = ["space", "baseline", "seed", "epoch", "difference", "shown", "same_class", "images"]
+AGREEMENT_COLUMNS = ["space", "baseline", "seed", "epoch", "difference", "shown", "probability", "same_class", "images"]
 
 
 def _runs(tables: StudyTables) -> pd.DataFrame:
@@ -159,8 +159,9 @@ def caption_late_spread(data: pd.DataFrame, tables: StudyTables) -> str:
 def agreement_data(tables: StudyTables) -> pd.DataFrame:
     """Return `AGREEMENT_COLUMNS`: a row per final run and epoch, its loss against that of the baseline's equal seed.
 
-    `difference` is the absolute one of the validation losses in nats, `shown` what is drawn of it; `same_class` the
-    share of the test `images` that both networks put into the same class after the last epoch.
+    `difference` is the absolute one of the validation losses in nats, `shown` what is drawn of it; `probability` the
+    largest difference of the probability of a class on the test `images` after the last epoch, `same_class` the share
+    of them that both networks put into the same class.
     """
     baseline, runs = asked(tables.plan, "baseline"), _runs(tables)
     if baseline not in set(runs["space"]):
@@ -182,8 +183,10 @@ def _same_classes(tables: StudyTables, baseline: str) -> pd.DataFrame:
         for place, (one, other) in enumerate(zip(predictions, said.get(baseline, []), strict=False)):
             seed = int(runs[runs["space"] == space]["seed"].iloc[place])
             share = float((one.predicted == other.predicted).mean())
-            rows.append({"space": space, "seed": seed, "same_class": share, "images": len(one.label)})
-    return pd.DataFrame(rows, columns=["space", "seed", "same_class", "images"])
+            apart = float(np.abs(one.probability - other.probability).max())
+            row = {"space": space, "seed": seed, "probability": apart, "same_class": share, "images": len(one.label)}
+            rows.append(row)
+    return pd.DataFrame(rows, columns=["space", "seed", "probability", "same_class", "images"])
 
 
 def draw_agreement(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
@@ -212,7 +215,19 @@ def caption_agreement(data: pd.DataFrame, tables: StudyTables) -> str:
         f"Absolute difference of the validation loss after each epoch from that of {data['baseline'].iloc[0]} with the "
         f"same seed: with equal settings, the same first weights and the same batches. A line per seed (n = {seeds}). "
         f"The same function, computed in another order, rounds otherwise, here in {_precision(tables)}, and training "
-        f"makes such differences larger. What is below {LEAST_SHOWN:g} is drawn there."
+        f"makes such differences larger. What is below {LEAST_SHOWN:g} is drawn there.{_tested(data)}"
+    )
+
+
+def _tested(data: pd.DataFrame) -> str:
+    """Say how far the networks agree on the test images; nothing where they were not tested."""
+    known = data.dropna(subset="same_class")
+    if known.empty:
+        return ""
+    return (
+        f" On the {int(known['images'].iloc[0]):,} test images, after the last epoch, the probability of a class "
+        f"differs by at most {known['probability'].max():.2g}, and at least {100 * known['same_class'].min():.4g} % get "
+        "the same class."
     )
 
 
@@ -225,10 +240,8 @@ def alt_agreement(data: pd.DataFrame, tables: StudyTables) -> str:
     last, parts = tables.plan["max_epochs"], []
     for space, rows in data.groupby("space", sort=False):
         first, end = (rows[rows["epoch"] == epoch]["difference"].max() for epoch in (1, last))
-        same = rows["same_class"].min()
-        classes = f"; the same class for at least {100 * same:.2f} % of the test images" if pd.notna(same) else ""
-        parts.append(f"{space} differs by at most {first:.2g} nats after epoch 1 and {end:.2g} after {last}{classes}")
-    return f"Against {data['baseline'].iloc[0]}: " + "; ".join(parts) + "."
+        parts.append(f"{space} differs by at most {first:.2g} nats after epoch 1 and {end:.2g} after {last}")
+    return f"Against {data['baseline'].iloc[0]}: " + "; ".join(parts) + f".{_tested(data)}"
 
 
 AGREEMENT = Figure(

@@ -74,7 +74,7 @@ def draw_isolation(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
 
 def _gap_axis(axes: Axes, baseline: str, plan: Plan) -> None:
     if wording.is_fraction(plan):
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}" if value else "0")
     unit = "points" if wording.is_fraction(plan) else wording.difference_unit(plan)
     axes.set_xlabel(f"gap to {baseline} ({unit})")
 
@@ -151,7 +151,7 @@ def draw_steps(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     unit = "points" if wording.is_fraction(plan) else wording.difference_unit(plan)
     below.set_ylabel(f"gain ({unit})")
     if wording.is_fraction(plan):
-        below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}")
+        below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}" if value else "0")
     names = [str(name).replace("_", "\n") for name in scores["space"]]
     below.set_xticks(scores["step"], names)
     below.set_xlim(-0.5, len(names) - 0.5)
