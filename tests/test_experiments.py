@@ -1,6 +1,7 @@
 """Experiment files: every one of the package is sound; what is wrong in one is said; variants are exact."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,9 @@ from analysis.replication import REPORTED
 from data_utils.datasets import DATASETS, load
 from study import launch, variants
 from study import plan as planning
-from study.experiment import EXPERIMENTS, SCALES, Experiment, read, spaces
+from study.experiment import EXPERIMENTS, KEYS, SCALES, VARIANT, Experiment, read, spaces
 from study.plan import Plan, PlanError
-from study.run import main
+from study.run import main, parser
 from study.space import Space
 from study.spaces import SPACES
 
@@ -32,7 +33,9 @@ SHAPES = {"cifar10": (3, 32, 32), "cifar100": (3, 32, 32), "fashion_mnist": (1, 
 
 def at_scales() -> Iterator[tuple[str, str]]:
     for name, path in EXPERIMENTS.items():
-        yield from ((name, scale) for scale in ("full", *SCALES) if scale == "full" or f"\n[{scale}" in path.read_text())
+        yield from (
+            (name, scale) for scale in ("full", *SCALES) if scale == "full" or f"\n[{scale}" in path.read_text()
+        )
 
 
 def plan_of(experiment: Experiment, **given: Any) -> Plan:
@@ -136,7 +139,8 @@ WRONG = {
     ONE + 'free = ["widht"]': "Unknown hyperparameter in free of a 'widht'",
     ONE + 'network = "A-resnet"': "Unknown network of a 'A-resnet'. Did you mean 'A-resnet18'",
     ONE + 'network = "A-densenet"': "has the network A-densenet, a densenet, but the space resnet",
-    ONE + 'fix = { optimizer = "adam" }': "adam_lr applies in the first trial of a, but the reference setting of resnet",
+    ONE
+    + 'fix = { optimizer = "adam" }': "adam_lr applies in the first trial of a, but the reference setting of resnet",
     ONE + 'free = ["optimizer"]': "adam_lr of a can apply, but has no value to be held at",
     "[fix]\nwidht = 8\n" + ONE: "Unknown hyperparameter in fix of the experiment .*: 'widht'. Did you mean 'width'",
     "": "compares nothing",
@@ -156,7 +160,7 @@ def test_what_is_wrong_in_a_file_is_said_with_what_is_right(content: str, tmp_pa
 COMMANDS = {
     "--experiment small_cn": "Unknown experiment 'small_cn'. Did you mean 'small_cnn'?",
     "--experiment nowhere.toml": "The experiment nowhere.toml cannot be read: No such file",
-    "--experiment small_cnn --scale large": "Unknown scale of the experiment small_cnn: 'large'. Valid: full, printed, sm",
+    "--experiment small_cnn --scale large": "Unknown scale of the experiment small_cnn: 'large'. Valid: full, printed",
     "--experiment small_cnn --space resnet": "Unknown variant of the experiment small_cnn: 'resnet'. Valid: conv.",
     "--space mlp --scale small": "--scale is small, but is of an experiment",
     "--experiment small_cnn --scale small --train-images 5000": "--train-images is 5000, but digits has 1437",
@@ -198,11 +202,11 @@ def test_a_scale_changes_tables_key_by_key_and_flags_go_before_both(tmp_path: Pa
     assert plan_of(small, spaces=("b",)).folder.name == "own-small-b-digits"
 
 
-OWN = '''
+OWN = """
 from study.spaces import SPACES
 from dataclasses import replace
 SPACE = replace(SPACES["mlp"], name="own")
-'''
+"""
 
 
 def test_an_own_file_finds_the_space_beside_it(tmp_path: Path) -> None:
@@ -213,7 +217,7 @@ def test_an_own_file_finds_the_space_beside_it(tmp_path: Path) -> None:
     assert space.file == tmp_path / "space.py"
     assert space.reference["width"] == 64
     inside = plan_of(experiment, runs=tmp_path.parent, name=tmp_path.name)
-    with pytest.raises(PlanError, match="names the space file .*, which lies in the run folder"):
+    with pytest.raises(PlanError, match=r"names the space file .*, which lies in the run folder"):
         inside.check_own_files()
 
 
@@ -260,3 +264,29 @@ def test_fewer_images_are_the_same_in_every_study_and_of_every_class(tmp_path: P
     assert set(few.train.labels.tolist()) == set(range(10))
     assert few.test is digits.test
     assert launch._fewer(digits, None) is digits
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "experiments.md"
+
+
+def test_the_document_names_every_experiment_and_every_key_of_a_file() -> None:
+    text = DOCUMENT.read_text()
+    for name in (*EXPERIMENTS, *(KEYS.keys() | VARIANT.keys())):
+        assert f"`{name}`" in text, name
+
+
+def test_the_example_of_the_document_is_an_experiment(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(DOCUMENT.read_text().partition("```toml\n")[2].partition("```")[0])
+    assert read(str(file), "small").variants == ("reference", "wide", "deep")
+
+
+def test_the_commands_of_the_replication_can_be_planned(tmp_path: Path) -> None:
+    commands = re.findall(r"`python -m study.run (--experiment \w+ --scale printed[^`]*)`", DOCUMENT.read_text())
+    named = set()
+    for command in commands:
+        asked = parser().parse_args([*command.split(), "--runs", str(tmp_path)])
+        experiment = read(asked.experiment, asked.scale)
+        plan_of(experiment, spaces=tuple(asked.space or experiment.variants), runs=tmp_path).check(SPACES, DATASETS)
+        named.add(asked.experiment)
+    assert named >= {row["experiment"] for row in REPORTED if "experiment" in row}

@@ -120,7 +120,9 @@ def test_late_changes_are_those_of_the_last_quarter(tables: StudyTables) -> None
     assert [first_late({"max_epochs": n}) for n in (2, 4, 9, 100)] == [1, 3, 7, 76]
     data = FIGURES["late_spread"].data(tables)
     row = data[data["kind"] == "seed"].iloc[0]
-    final = tables.final[(tables.final["space"] == row["space"]) & (tables.final["seed"] == row["seed"])]["final"].iloc[0]
+    final = tables.final[(tables.final["space"] == row["space"]) & (tables.final["seed"] == row["seed"])]["final"].iloc[
+        0
+    ]
     curve = tables.final_epochs[tables.final_epochs["final"] == final].set_index("epoch")["val_score"]
     late = [abs(curve[epoch] - curve[epoch - 1]) for epoch in range(8, MAX_EPOCHS + 1)]
     assert row["value"] == pytest.approx(float(np.mean(late)))

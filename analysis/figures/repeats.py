@@ -226,7 +226,8 @@ def _tested(data: pd.DataFrame) -> str:
         return ""
     return (
         f" On the {int(known['images'].iloc[0]):,} test images, after the last epoch, the probability of a class "
-        f"differs by at most {known['probability'].max():.2g}, and at least {100 * known['same_class'].min():.4g} % get "
+        f"differs by at most {known['probability'].max():.2g}, and at least {100 * known['same_class'].min():.4g} % "
+        "get "
         "the same class."
     )
 
