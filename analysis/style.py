@@ -144,11 +144,28 @@ def files(canvas: Canvas, dpi: int = DPI) -> dict[str, bytes]:
     """
     ConstrainedLayoutEngine().execute(canvas)
     written = {}
-    for kind in FORMATS:
-        buffer = BytesIO()
-        canvas.savefig(buffer, format=kind, dpi=dpi, metadata=_undated(kind))
-        written[kind] = buffer.getvalue()
+    with _fonts_without_layout():
+        for kind in FORMATS:
+            buffer = BytesIO()
+            canvas.savefig(buffer, format=kind, dpi=dpi, metadata=_undated(kind))
+            written[kind] = buffer.getvalue()
     return {**written, "svg": _DECIMALS.sub(rb"\1\2", written["svg"])}
+
+
+@contextmanager
+def _fonts_without_layout() -> Iterator[None]:
+    """Have PDF files embed fonts without what these say of placing letters: the letters have their places.
+
+    To cut that down to the letters used takes ten times as long as the letters themselves.
+    """
+    from fontTools.subset import Options  # takes a second, which only writing a PDF needs
+
+    before = Options._drop_tables_default
+    Options._drop_tables_default = [*before, "GSUB", "GPOS", "GDEF"]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = before
 
 
 def lacking(canvas: Canvas) -> str:

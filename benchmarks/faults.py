@@ -38,8 +38,8 @@ from study.plan import Plan, read_study
 from study.sampler import Sampler, seed_of
 from study.spaces import find
 
-EPOCHS: Final = 9  # full length; rungs are at 1 and 3
-PATIENCE: Final = 150.0  # seconds until a fault must have shown its effect
+EPOCHS: Final = 9  # full length
+PATIENCE: Final = 300.0  # seconds until a fault must have shown its effect
 MEMORY: Final = 64 * 2**20  # bytes that a caged worker may take beside those that it has
 
 SPACE: Final = '''
@@ -132,6 +132,7 @@ class Stage:
     driver: subprocess.Popen[bytes] | None = None
     injected: list[Injected] = field(default_factory=list)
     jumping_clock: bool = False
+    trials: int = 0  # that the study was last asked for; the log, when it is damaged, may not know
 
     def __post_init__(self) -> None:
         self.folder = self.base / "disk" / "study"
@@ -143,7 +144,8 @@ class Stage:
     def start(self) -> None:
         """Begin or resume the study; it always has some trials left."""
         known = sum(event["event"] == "suggested" for event in self.events())
-        trials = ["--trials", str(max(self.trials, known + self.margin))]
+        self.trials = max(self.trials, known + self.margin)
+        trials = ["--trials", str(self.trials)]
         if self.folder.exists():
             what = ["--resume", str(self.folder)]
         else:
@@ -182,13 +184,6 @@ class Stage:
 
     # The log
 
-    @property
-    def trials(self) -> int:
-        """Trials that the study was last asked for."""
-        return max(
-            (event["trials"] for event in self.events() if event["event"] == "study_opened"), default=self.margin
-        )
-
     def events(self) -> list[Event]:
         try:
             return read_events(self.folder / "events.jsonl")[0]
@@ -204,7 +199,8 @@ class Stage:
                 self.end_of_driver(0, "Verdict")
                 self.start()
             if time.monotonic() > deadline:
-                raise NotSeenError(f"{what}: not seen in {PATIENCE:.0f} s; last: {self.events()[-3:]}")
+                printed = (self.base / "driver.txt").read_text()[-2000:]
+                raise NotSeenError(f"{what}: not seen in {PATIENCE:.0f} s; last: {self.events()[-3:]}; {printed}")
             time.sleep(0.1)
 
     def wait_for_work(self) -> None:
@@ -649,7 +645,7 @@ def a_stage(seed: int, limit: int, margin: int) -> Iterator[Stage]:
                 stage.kill_driver()
 
 
-def campaign(steps: list[list[str]], seed: int, limit: int = 40, margin: int = 30) -> Judge:
+def campaign(steps: list[list[str]], seed: int, limit: int = 60, margin: int = 30) -> Judge:
     """Let faults strike a study, have it finish, and judge its log. The faults of a step follow on one another."""
     with a_stage(seed, limit, margin) as stage:
         left_out = set() if stage.mounted else NEED_MOUNT
