@@ -502,12 +502,13 @@ def check_command(command: str, tables: StudyTables) -> None:
         return
     given = {name: value for name, value in vars(run.parser().parse_args(arguments)).items() if value is not None}
     assert not given.pop("no_report")
+    assert not given.pop("list_experiments")
     if "resume" in given:
         assert given.keys() == {"resume", "trials"}
         assert given["trials"] >= tables.plan["trials"]
         assert given["resume"] == tables.run_dir
         return
-    plan = Plan(spaces=tuple(given.pop("space")), **given)
+    plan = run._plan({**given, "spaces": tuple(given.pop("space"))})
     plan.check(SPACES, ["digits"])
     assert plan.folder.parent == tables.run_dir.parent
 
