@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis import budget, importance, latex, parts, stats, summary, wording
+from analysis import balance, budget, importance, latex, measures, parts, stats, summary, wording
 from analysis.tables import StudyTables
 from analysis.verdicts import Verdicts
 
@@ -44,6 +44,7 @@ def paper_tables(tables: StudyTables, judged: Verdicts) -> Iterator[tuple[str, P
         "budget": spent,
         "importance": important,
         "final": final,
+        "classes": classes,
     }
     for name, make in made.items():
         table = make(tables, judged)
@@ -206,11 +207,29 @@ def final(tables: StudyTables, judged: Verdicts) -> PaperTable:  # noqa: ARG001
             "state": found["state"],
             "epochs": found["epochs_trained"].map(_whole),
             **scores,
+            **{
+                measures.COLUMNS[name]: measures.texts(name, found["final"].map(values), tables)
+                for name, values in measures.by_final(tables).items()
+            },
             "test loss": found["test_loss"].map(wording.value),
             **_time("training", found["train_seconds"]),
         }
     )
-    return PaperTable(found, shown, f"{tables.plan['metric']['name'].capitalize()} of the final runs, a row each.")
+    return PaperTable(found, shown, f"{wording.metric(tables.plan)} of the final runs, a row each.")
+
+
+def classes(tables: StudyTables, judged: Verdicts) -> PaperTable:  # noqa: ARG001
+    """Return the recall of each class, where classes are unbalanced; nothing where they are not."""
+    if balance.class_sizes(tables) is None:
+        return PaperTable(pd.DataFrame(), pd.DataFrame(), "")
+    found = balance.recall(tables)
+    spaces = [name for name in found.columns if name not in ("class", "images")]
+    texts = {
+        f"{space} (%)": [bare(wording.score(share, tables.plan), tables.plan) for share in found[space]]
+        for space in spaces
+    }
+    shown = pd.DataFrame({"class": found["class"], "test images": found["images"].map(_whole), **texts})
+    return PaperTable(found, shown, f"Recall of each class on the test split.{balance.said(tables)}")
 
 
 def _whole(number: float) -> str:

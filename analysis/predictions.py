@@ -4,7 +4,6 @@ examples.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 
 from analysis.intervals import wilson
 from analysis.stats import winning_finals
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, is_restoration
 
 EXAMPLES = 8  # of the correct ones, and of the mistakes
 
@@ -52,14 +51,23 @@ def correct_images(tables: StudyTables) -> dict[str, dict[int, npt.NDArray[np.bo
     return found
 
 
+def every_prediction(tables: StudyTables) -> Iterator[tuple[str, Predictions]]:
+    """Give the name of each final run that has predictions of classes, with these."""
+    for name in tables.final["final"].astype(str):
+        if (found := _load(tables, name)) is not None:
+            yield name, found
+
+
 def _stored(tables: StudyTables) -> Iterator[tuple[str, int, Predictions]]:
     for row in winning_finals(tables).sort_values("seed", kind="stable").itertuples():
-        path = tables.run_dir / "final" / str(row.final) / "predictions.npz"
-        if path.is_file():
-            yield str(row.space), int(str(row.seed)), _load(path)
+        if (found := _load(tables, str(row.final))) is not None:
+            yield str(row.space), int(str(row.seed)), found
 
 
-def _load(path: Path) -> Predictions:
+def _load(tables: StudyTables, final: str) -> Predictions | None:
+    path = tables.run_dir / "final" / final / "predictions.npz"
+    if is_restoration(tables.plan) or not path.is_file():
+        return None
     with np.load(path) as arrays:
         return Predictions(arrays["label"].astype(np.int64), arrays["probability"].astype(np.float64))
 

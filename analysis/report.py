@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import audit, budget, experiment, importance, stats, summary, verdicts, wording
+from analysis import audit, budget, experiment, importance, measures, stats, summary, verdicts, wording
 from analysis.comparison import write_comparison
 from analysis.figures import QUESTION, chapters
 from analysis.importers import Wanted, read_other
@@ -71,6 +71,8 @@ def _sketches(tables: StudyTables) -> Iterator[Sketch]:
     number = 0
     for chapter, figures in chapters(tables.plan).items():
         for name, figure in figures.items():
+            if not figure.is_for(tables.plan):
+                continue
             for file, part, data in figure.parts(name, tables):
                 number += not data.empty
                 space = str(data["space"].iloc[0]) if figure.per_space and len(data) else ""
@@ -91,7 +93,11 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         else f"{summary.progress(tables)} Budget: {summary.budget(tables)}",
         headline=summary.headline(tables, judged),
         overview=cells(summary.overview(tables, judged), summary.explained(tables)),
-        sentences=[*summary.sentences(tables, judged), *summary.warnings(tables, judged)],
+        sentences=[
+            *summary.sentences(tables, judged),
+            *measures.sentences(tables),
+            *summary.warnings(tables, judged),
+        ],
         pairs=cells(summary.pair_rows(tables, judged), summary.pairs_explained(tables, judged)),
         worth=cells(summary.worth_rows(tables, judged)),
         difference_unit=wording.difference_unit(tables.plan),
@@ -99,7 +105,9 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         fold=len(tables.plan["spaces"]) > MOST_OPEN,
         experiment=_experiment(tables, panels, judged) if experiment.is_one(tables) else None,
         contents={
-            chapter: [panel for panel in panels if panel.chapter == chapter] for chapter in chapters(tables.plan)
+            name: shown
+            for name in chapters(tables.plan)
+            if (shown := [panel for panel in panels if panel.chapter == name])
         },
         costs=cost_table(tables),
         importance=importance_table(tables),
@@ -232,14 +240,18 @@ def final_table(tables: StudyTables) -> Table:
         "train_seconds",
         "error",
     ]
-    return _table(tables.final[names], tables)
+    also = measures.by_final(tables)
+    names[5:5] = list(also)
+    return _table(tables.final.assign(**also)[names], tables, measures.explained(tables))
 
 
 def _table(frame: pd.DataFrame, tables: StudyTables, note: str = "") -> Table:
     """Return a table without the columns in which nothing is known."""
     frame = frame.dropna(axis="columns", how="all") if len(frame) else frame
     scores = {
-        name for name in frame.columns if name.endswith("score") and name not in hyperparameter_kinds(tables.plan)
+        name
+        for name in frame.columns
+        if name.endswith(("score", "balanced_accuracy")) and name not in hyperparameter_kinds(tables.plan)
     }
     rows = [
         [
@@ -248,7 +260,7 @@ def _table(frame: pd.DataFrame, tables: StudyTables, note: str = "") -> Table:
         ]
         for row in (list(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False))
     ]
-    own = set(TRIAL_COLUMNS) | set(tables.final.columns)
+    own = {*TRIAL_COLUMNS, *tables.final.columns, *measures.COLUMNS}
     return Table([name.replace("_", " ") if name in own else name for name in frame.columns], rows, note)
 
 
@@ -363,7 +375,7 @@ def parser() -> argparse.ArgumentParser:
         "--margin",
         type=float,
         default=verdicts.MARGIN,
-        help="largest gap that makes no practical difference, in percentage points (default: %(default)s)",
+        help="largest gap that makes no practical difference, in percentage points or dB (default: %(default)s)",
     )
     made.add_argument(
         "--out",

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import stats, wording
 from analysis.intervals import SMALLEST_SAMPLE, Interval
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, is_restoration
 from analysis.verdicts import Verdicts
 
 Cells = dict[str, tuple[str, Any]]  # heading to what is shown and what it is sorted by
@@ -261,7 +261,6 @@ def _pair_row(row: dict[Any, Any], tables: StudyTables) -> Cells:
     chance = f"{row['superiority']:.2f}" if pd.notna(row["superiority"]) else wording.MISSING
     if pd.notna(row["superiority_low"]):
         chance += f" ({row['superiority_low']:.2f} to {row['superiority_high']:.2f})"
-    alone = "/".join(wording.value(row[name]) for name in ("only_first", "only_second"))
     return {
         "first": (row["first"], row["first"]),
         "second": (row["second"], row["second"]),
@@ -271,11 +270,19 @@ def _pair_row(row: dict[Any, Any], tables: StudyTables) -> Cells:
         "n": (str(row["n"]) if row["paired"] else f"{row['n']}, not paired", row["n"]),
         "to decide": (_to_decide(row), row["needed_seeds"]),
         "P(first > second)": (chance, row["superiority"]),
-        "only first/second right": (alone if pd.notna(row["only_first"]) else wording.MISSING, row["only_first"]),
+        **_alone(row, tables),
         "ahead from epoch": (wording.value(row["ahead_from"]), row["ahead_from"]),
         "curves cross at": (row["crossings"] or wording.MISSING, row["crossings"]),
         "second ahead at k trials": (row["few_trials"] or wording.MISSING, row["few_trials"]),
     }
+
+
+def _alone(row: dict[Any, Any], tables: StudyTables) -> Cells:
+    """Return on how many test images only one is right, where an answer can be right."""
+    if is_restoration(tables.plan):
+        return {}
+    alone = "/".join(wording.value(row[name]) for name in ("only_first", "only_second"))
+    return {"only first/second right": (alone if pd.notna(row["only_first"]) else wording.MISSING, row["only_first"])}
 
 
 def pairs_explained(tables: StudyTables, verdicts: Verdicts) -> str:
@@ -283,15 +290,17 @@ def pairs_explained(tables: StudyTables, verdicts: Verdicts) -> str:
     unit = wording.difference_unit(tables.plan)
     images = stats.test_images(tables)
     over = "seeds and test images" if images else "seeds alone, so the verdict is about this test split"
+    restored = is_restoration(tables.plan)
+    alone = "" if restored else "Only right: test images that only one of the two has right, mean over seeds. "
     return (
         f"Gap in {unit}, with its interval over {over}. Better: the interval lies above 0. Equivalent: it lies within "
         f"±{verdicts.margin:g} {unit} (--margin). Cannot tell: neither. Each interval has the level at which Holm's "
         f"step-down judged the pair, so all verdicts together hold with 95{wording.STUCK}%. To decide: what gives 80"
         f"{wording.STUCK}% power, if the true gap is the one seen, or {verdicts.margin:g} if that is larger; test "
         "images where no number of seeds is enough. P: how often a seed of the first beats the same seed of the second "
-        f"(ties half), with the exact 95{wording.STUCK}% interval. Only right: test images that only one of the two "
-        "has right, mean over seeds. Ahead and cross: mean validation curves of the final runs. Second ahead: numbers "
-        "k of random trials whose best is expected to be better in the second space."
+        f"(ties half), with the exact 95{wording.STUCK}% interval. {alone}Ahead and cross: mean validation curves of "
+        "the final runs. Second ahead: numbers k of random trials whose best is expected to be better in the second "
+        "space."
     )
 
 

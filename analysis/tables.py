@@ -116,6 +116,11 @@ class StudyTables:
     margin: float = MARGIN
 
 
+def is_restoration(plan: Mapping[str, Any]) -> bool:
+    """Whether the answers to images are images, not classes; a study from before there was a choice has classes."""
+    return bool(plan["dataset"].get("task") == "restoration")
+
+
 def read(run_dir: Path | str) -> StudyTables:
     """Return the tables of the run folder `run_dir`.
 

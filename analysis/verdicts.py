@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis import budget, intervals, stats
+from analysis import budget, intervals, stats, wording
 from analysis.intervals import Interval, Mean, Verdict
 from analysis.predictions import correct_images
 from analysis.tables import MARGIN as MARGIN
@@ -315,7 +315,7 @@ def _note(tables: StudyTables, row: dict[str, Any], whole: bool, is_reference: b
     if np.isnan(row["reference"]):
         return "the reference setting has no score at full length", True
     if _at_chance(row["reference"], tables):
-        return "the reference setting is at chance: perhaps too few steps", True
+        return f"the reference setting is {wording.at_baseline(tables.plan)}: perhaps too few steps", True
     return ("the reference setting won: tuning gained nothing" if is_reference else ""), False
 
 

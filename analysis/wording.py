@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.intervals import SMALLEST_SAMPLE, Interval
+from analysis.tables import is_restoration
 
 Setting = str | float | None  # bool and int are floats to the type checker
 MISSING = "\N{EN DASH}"
@@ -24,11 +25,10 @@ def score(value: float, plan: Mapping[str, Any]) -> str:
     """Return a score with its unit: `97.2 %`, or `31.25 dB`."""
     if pd.isna(value):
         return MISSING
-    return (
-        f"{100 * value:.1f}{STUCK}%"
-        if is_fraction(plan)
-        else f"{value:.4g}{STUCK}{plan['metric']['unit']}".rstrip(STUCK)
-    )
+    if is_fraction(plan):
+        return f"{100 * value:.1f}{STUCK}%"
+    unit = plan["metric"]["unit"]
+    return f"{value:.2f}{STUCK}dB" if unit == "dB" else f"{value:.4g}{STUCK}{unit}".rstrip(STUCK)
 
 
 def difference(value: float, plan: Mapping[str, Any]) -> str:
@@ -36,7 +36,7 @@ def difference(value: float, plan: Mapping[str, Any]) -> str:
     if pd.isna(value):
         return MISSING
     if not is_fraction(plan):
-        return f"{value:.3g}"
+        return f"{value:.2f}" if plan["metric"]["unit"] == "dB" else f"{value:.3g}"
     points = 100 * value
     return f"{points:.1f}" if abs(points) >= 1 or not points else f"{points:.2f}"
 
@@ -44,6 +44,22 @@ def difference(value: float, plan: Mapping[str, Any]) -> str:
 def difference_unit(plan: Mapping[str, Any]) -> str:
     """Return the unit of a difference of scores."""
     return "percentage points" if is_fraction(plan) else str(plan["metric"]["unit"] or plan["metric"]["name"])
+
+
+def baseline(plan: Mapping[str, Any]) -> str:
+    """Return what has the score `chance` of the metric: guessing, or leaving the images as they are."""
+    return "the images as they are" if is_restoration(plan) else "chance"
+
+
+def at_baseline(plan: Mapping[str, Any]) -> str:
+    """Return what a score is that says nothing was learned."""
+    return "no better than the images as they are" if is_restoration(plan) else "at chance"
+
+
+def metric(plan: Mapping[str, Any]) -> str:
+    """Return the name of the metric as a sentence begins with it: `Accuracy`, `PSNR`."""
+    name = str(plan["metric"]["name"])
+    return name[:1].upper() + name[1:]
 
 
 def interval(found: Interval, plan: Mapping[str, Any]) -> str:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from data_utils.augmentation import NONE, Augmentation, of_rows, rows
+from data_utils.images import Images
 from data_utils.placement import Source
 from data_utils.splits import Subset
 
+TOGETHER: Final = ("none", "basic")  # augmentations that an image and its target bear together
 EVALUATION_BATCH: Final = 1024  # images at most
 EVALUATION_BYTES: Final = 2**24  # of float32 pixels at most
 
@@ -19,13 +21,17 @@ class Batches:
     """Images of one split; gives batches (B, C, H, W) float32 channels_last and labels (B,) on `device`.
 
     `source` holds the images of which `split` is a part. `mean` and `deviation` are per channel, in units of [0, 1].
+    `PairedBatches` gives images in place of labels.
     """
+
+    labels: Tensor  # (N,)
 
     def __init__(
         self, split: Subset, source: Source, mean: list[float], deviation: list[float], device: torch.device
     ) -> None:
         self.image_shape = split.image_shape
-        self.labels = torch.tensor(split.labels, device=device)  # (N,)
+        if isinstance(split.images, Images):
+            self.labels = torch.tensor(split.labels, device=device)
         self._source = source
         self._positions = torch.tensor(split.index)  # (N,), in `source`
         self._device = device
@@ -75,3 +81,59 @@ class Batches:
 
     def _normalised(self, images: Tensor) -> Tensor:
         return of_rows(rows(images).to(torch.float32).mul_(self._scale).sub_(self._shift), images.shape[1])
+
+
+class PairedBatches(Batches):
+    """Images of one split with the images that they shall become: two batches (B, C, H, W) float32.
+
+    The first is normalised as in `Batches`; targets are in units of [0, 1], and `restored` brings what a network
+    answers there. `targets` holds them as `source` holds the images. Both are changed together, as one image with twice
+    the channels, so an augmentation may move pixels, and nothing else: `TOGETHER` names those.
+    """
+
+    def __init__(
+        self,
+        split: Subset,
+        source: Source,
+        targets: Source,
+        mean: list[float],
+        deviation: list[float],
+        device: torch.device,
+    ) -> None:
+        super().__init__(split, source, mean, deviation, device)
+        self._targets = targets
+
+    def shuffled(
+        self, batch_size: int, generator: torch.Generator, augmentation: Augmentation = NONE
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give one epoch in random order, augmented, as `Batches.shuffled` does."""
+        if augmentation.name not in TOGETHER:
+            valid = ", ".join(TOGETHER)
+            raise ValueError(f"augmentation is {augmentation.name!r}, but of images with a target may be: {valid}.")
+        order = torch.randperm(len(self), generator=generator)[: self.steps(batch_size) * batch_size]
+        epoch = augmentation.draw(len(self), self.image_shape[1:], self._mean_colour.repeat(2), generator)
+        for step, both in enumerate(self._both(order, batch_size)):
+            part = slice(step * batch_size, (step + 1) * batch_size)
+            yield self._apart(epoch.change(both, part))
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give every pair once, in large batches, for evaluation."""
+        yield from map(self._apart, self._both(torch.arange(len(self)), self.evaluation_batch))
+
+    def targets(self, order: Tensor, size: int) -> Iterator[Tensor]:
+        """Give the targets numbered `order` (n,) as they are, `size` at a time: (size, C, H, W) uint8."""
+        return self._targets.batches(self._positions[order], size)
+
+    def restored(self, answers: Tensor) -> Tensor:
+        """Return what a network answers (B, C, H, W), which is normalised as its input is, in units of [0, 1]."""
+        # Of a row of pixels: scale is 1 / (255 deviation), shift is mean / deviation.
+        return of_rows((rows(answers) + self._shift) / (255 * self._scale), answers.shape[1])
+
+    def _both(self, order: Tensor, size: int) -> Iterator[Tensor]:
+        """Give images and targets as one, (size, 2 C, H, W) uint8, channels last in memory."""
+        for pair in zip(self.pixels(order, size), self.targets(order, size), strict=True):
+            yield torch.cat(pair, dim=1).contiguous(memory_format=torch.channels_last)
+
+    def _apart(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        images, targets = (part.contiguous(memory_format=torch.channels_last) for part in both.chunk(2, dim=1))
+        return self._normalised(images), targets.to(torch.float32) / 255

@@ -12,9 +12,16 @@ import numpy as np
 
 from data_utils.decoding import Size, resized
 from data_utils.folders import load_folder
-from data_utils.images import Dataset, Images
+from data_utils.hazy import load_hazy
+from data_utils.images import Dataset, Examples, Images, Pairs, Task
+from data_utils.pairs import load_pairs
 from data_utils.request import Progress, Request, silent
 from data_utils.splits import stratified
+
+
+def task_of(name: str) -> Task:
+    """Return what the data set `name` asks for: the class of an image, or another image."""
+    return "restoration" if name in PAIRED else "classification"
 
 
 def load(
@@ -35,8 +42,13 @@ def load(
     if image_size is None or dataset.image_shape[1:] == image_size:
         return dataset
     progress("Resizing images", 0, 0)
-    train, test = (Images(resized(part.images, image_size), part.labels) for part in (dataset.train, dataset.test))
+    train, test = (_resized(part, image_size) for part in (dataset.train, dataset.test))
     return replace(dataset, train=train, test=test)
+
+
+def _resized(part: Examples, size: Size) -> Examples:
+    images = resized(part.images, size)
+    return Pairs(images, resized(part.targets, size)) if isinstance(part, Pairs) else Images(images, part.labels)
 
 
 def _digits(request: Request) -> Dataset:
@@ -113,5 +125,8 @@ DATASETS: Final[dict[str, Callable[[Request], Dataset]]] = {
     "digits": _digits,
     "fashion_mnist": _from_torchvision("fashion_mnist", "FashionMNIST", mirror=True),
     "folder": load_folder,
+    "hazy": load_hazy,
     "mnist": _from_torchvision("mnist", "MNIST", mirror=False),
+    "pairs": load_pairs,
 }
+PAIRED: Final = ("hazy", "pairs")

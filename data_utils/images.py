@@ -1,13 +1,14 @@
-"""Images with their labels as arrays, and a data set made of them."""
+"""Images with their labels, or with the images that they shall become, as arrays; a data set made of them."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+Task = Literal["classification", "restoration"]
 CHUNK_BYTES: Final = 2**22  # of pixels that are copied at a time; the images may be a file larger than memory
 
 
@@ -28,6 +29,11 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels."""
+        return self.images.nbytes
+
     def take(self, index: NDArray[np.int64]) -> "Images":
         """Return the images at `index`, copied."""
         return Images(np.ascontiguousarray(self.images[index]), self.labels[index])
@@ -38,18 +44,63 @@ class Images:
         return checksum((self.images[start : start + step] for start in range(0, len(self), step)), self.labels)
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """Images (N, H, W, C) uint8 with their `targets` (N, H, W, C) uint8: what each of them shall become."""
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        for side in ("images", "targets"):
+            object.__setattr__(self, side, np.asarray(getattr(self, side)))  # as for `Images`
+        assert self.images.shape == self.targets.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels of both sides."""
+        return self.images.nbytes + self.targets.nbytes
+
+    def take(self, index: NDArray[np.int64]) -> "Pairs":
+        """Return the pairs at `index`, copied."""
+        return Pairs(*(np.ascontiguousarray(side[index]) for side in (self.images, self.targets)))
+
+    def sha256(self) -> str:
+        """Checksum of both sides: equal data, equal checksum, on every machine."""
+        return pairs_checksum(self, np.arange(len(self)))
+
+
+Examples = Images | Pairs
+
+
+def pairs_checksum(pairs: Pairs, index: NDArray[np.int64]) -> str:
+    """Return the checksum of the pairs at `index` (n,)."""
+    sides = (checksum(chunks(side, index), index * 0) for side in (pairs.images, pairs.targets))
+    return hashlib.sha256(" ".join(sides).encode()).hexdigest()
+
+
+def chunks(images: NDArray[np.uint8], index: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    """Give the images at `index` bit by bit, (some, H, W, C), in order."""
+    step = chunk_length(images)
+    for start in range(0, len(index), step):
+        yield images[index[start : start + step]]
+
+
 def chunk_length(images: NDArray[np.uint8]) -> int:
     """Return how many of `images` are looked at at a time."""
     return max(1, CHUNK_BYTES * len(images) // max(1, images.nbytes))
 
 
-def checksum(chunks: Iterable[NDArray[np.uint8]], labels: NDArray[np.int64]) -> str:
+def checksum(parts: Iterable[NDArray[np.uint8]], labels: NDArray[np.int64]) -> str:
     """Return the checksum of images, given bit by bit (some, H, W, C), and of their labels (N,).
 
     It is taken with the channels first, as studies have always written it down.
     """
     digest = hashlib.sha256()
-    for start, pixels in enumerate(chunks):
+    for start, pixels in enumerate(parts):
         if start == 0:
             height, width, channels = pixels.shape[1:]
             digest.update(repr((len(labels), channels, height, width)).encode())
@@ -67,19 +118,24 @@ class Skipped(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification data set: what a search may see (`train`) and what it may not (`test`).
+    """What a search may see (`train`) and what it may not (`test`).
 
-    `mirror`: whether a mirrored image keeps its class, as that of a frog does and that of a digit does not. `skipped`:
-    files that were found but could not be used.
+    `classes` is empty where the answers are images. `mirror`: whether a mirrored image keeps its class, as that of a
+    frog does and that of a digit does not. `skipped`: files that were found but could not be used.
     """
 
     name: str
     source: str
     classes: tuple[str, ...]
-    train: Images
-    test: Images
+    train: Examples
+    test: Examples
     mirror: bool
     skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """Whether the answer to an image is its class or another image."""
+        return "restoration" if isinstance(self.train, Pairs) else "classification"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

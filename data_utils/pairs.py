@@ -4,7 +4,6 @@ The folders may also be called hazy and clear, or hazy and gt, as in dehazing; u
 without their endings, since an input is often a .jpg whose target is a .png. The last pairs in name order are the test.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,36 +12,14 @@ from numpy.typing import NDArray
 
 from data_utils.cache import Decoded, decoded
 from data_utils.files import File, check_folder, check_skipped, scan, shown, subfolders
-from data_utils.images import Skipped
+from data_utils.images import Dataset, Pairs, Skipped
 from data_utils.request import Request
 
 NAMES: Final = (("input", "target"), ("hazy", "clear"), ("hazy", "gt"))
 SEARCH_LEAST: Final = 2  # pairs: one each for training and validation
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Inputs (N, H, W, C) uint8 with their targets (N, H, W, C') uint8; C and C' are 1 or 3."""
-
-    inputs: NDArray[np.uint8]
-    targets: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-
-@dataclass(frozen=True)
-class PairedDataset:
-    """An image-to-image data set: what a search may see (`train`) and what it may not (`test`)."""
-
-    name: str
-    source: str
-    train: Pairs
-    test: Pairs
-    skipped: tuple[Skipped, ...] = ()
-
-
-def load_pairs(request: Request) -> PairedDataset:
+def load_pairs(request: Request) -> Dataset:
     """Return the pairs in the data folder.
 
     Raises `ValueError` where there are no two such folders, where pairs are too few or too many files have no partner,
@@ -68,12 +45,15 @@ def load_pairs(request: Request) -> PairedDataset:
     inputs, targets = _both_readable(*made)
     _check_count(len(inputs), request)
     _check_sizes(inputs, targets, sides)
+    inputs, targets = _same_channels(inputs, targets)
     kept = len(inputs) - request.last(len(inputs))
-    return PairedDataset(
+    return Dataset(
         name=shown(folder.resolve().name),
         source=f"{shown(str(folder.resolve()))}; test: the last {100 * request.fraction:g} % in name order",
+        classes=(),
         train=Pairs(inputs[:kept], targets[:kept]),
         test=Pairs(inputs[kept:], targets[kept:]),
+        mirror=True,
         skipped=skipped,
     )
 
@@ -141,3 +121,10 @@ def _check_sizes(inputs: NDArray[np.uint8], targets: NDArray[np.uint8], sides: t
             f"Images in {sides[0].name}/ are {height}x{width}, those in {sides[1].name}/ {other_height}x{other_width}, "
             f"but must have one size (height x width). Give --image-size {height}x{width}, and they are resized."
         )
+
+
+def _same_channels(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return both with the channels of the one that has more: grey images beside colour ones become colour."""
+    most = max(left.shape[3], right.shape[3])
+    grown = [side if side.shape[3] == most else np.repeat(side, most, axis=3) for side in (left, right)]
+    return grown[0], grown[1]

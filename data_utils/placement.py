@@ -72,9 +72,14 @@ def channels_first(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2)
 
 
-def place(images: NDArray[np.uint8], device: torch.device, gpus: float) -> Source:
-    """Put `images` on the device if they fit. `gpus` is the slot's share of a GPU, or how many it has."""
-    if device.type == "cuda" and not fits(images.nbytes, *torch.cuda.mem_get_info(device), share=min(gpus, 1.0)):
+def place(images: NDArray[np.uint8], device: torch.device, gpus: float, arrays: int = 1) -> Source:
+    """Put `images` on the device if they fit. `gpus` is the slot's share of a GPU, or how many it has.
+
+    `arrays` as large as this one are to lie there.
+    """
+    if device.type == "cuda" and not fits(
+        arrays * images.nbytes, *torch.cuda.mem_get_info(device), share=min(gpus, 1.0)
+    ):
         return Streamed(images, device)
     return Resident(images, device)
 

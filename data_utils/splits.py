@@ -1,13 +1,12 @@
 """Training and validation: what a search trains on and what it is judged by. The test split is not made here."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_utils.images import Images, checksum, chunk_length
+from data_utils.images import Examples, Images, Pairs, checksum, chunks, pairs_checksum
 
 VALIDATION_FRACTION: Final = 0.2
 
@@ -16,7 +15,7 @@ VALIDATION_FRACTION: Final = 0.2
 class Subset:
     """The images at the positions `index` (n,) of `images`. They are not copied."""
 
-    images: Images
+    images: Examples
     index: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -25,6 +24,7 @@ class Subset:
     @property
     def labels(self) -> NDArray[np.int64]:
         """Labels (n,)."""
+        assert isinstance(self.images, Images)
         return self.images.labels[self.index]
 
     @property
@@ -33,23 +33,18 @@ class Subset:
         _, height, width, channels = self.images.images.shape
         return channels, height, width
 
-    def chunks(self) -> Iterator[NDArray[np.uint8]]:
-        """Give the pixels (some, H, W, C) bit by bit, in order."""
-        pixels = self.images.images
-        step = chunk_length(pixels)
-        for start in range(0, len(self), step):
-            yield pixels[self.index[start : start + step]]
-
     def sha256(self) -> str:
         """Checksum, equal to that of the same images as an array of their own."""
-        return checksum(self.chunks(), self.labels)
+        if isinstance(self.images, Pairs):
+            return pairs_checksum(self.images, self.index)
+        return checksum(chunks(self.images.images, self.index), self.labels)
 
 
 @dataclass(frozen=True)
 class SearchData:
     """All that a search may see: one array of images, which of them train and which judge. `mirror`: see `Dataset`."""
 
-    images: Images
+    images: Examples
     train_index: NDArray[np.int64]
     validation_index: NDArray[np.int64]
     mirror: bool = False
@@ -70,7 +65,7 @@ class SearchData:
         From the numbers of pixels of each value: exact, and in whole numbers until the end.
         """
         counts = np.zeros((self.train.image_shape[0], 256), np.int64)
-        for pixels in self.train.chunks():
+        for pixels in chunks(self.images.images, self.train_index):
             for channel, count in enumerate(counts):
                 count += np.bincount(pixels[..., channel].ravel(), minlength=256)
         share = counts / counts.sum(axis=1, keepdims=True)
@@ -80,16 +75,22 @@ class SearchData:
         return mean.tolist(), np.maximum(deviation, 1e-6).tolist()  # a constant channel stays finite
 
 
-def split(everything: Images, seed: int) -> SearchData:
-    """Take a validation split of 20 % out of `everything`: stratified by class, drawn with `seed`."""
+def split(everything: Examples, seed: int) -> SearchData:
+    """Take a validation split of 20 % out of `everything`: drawn with `seed`, by class where there are classes."""
+    if isinstance(everything, Pairs):
+        order = np.random.default_rng(seed).permutation(len(everything))
+        drawn = max(1, round(VALIDATION_FRACTION * len(order)))
+        return SearchData(everything, np.sort(order[drawn:]), np.sort(order[:drawn]))
     return SearchData(everything, *stratified(everything.labels, VALIDATION_FRACTION, seed))
 
 
-def fewer(everything: Images, count: int) -> Images:
-    """Return `count` of the images, drawn by class: the same ones in every study.
+def fewer(everything: Examples, count: int) -> Examples:
+    """Return `count` of the images, drawn by class where there are classes: the same ones in every study.
 
     Raises `ValueError` for fewer than two of each class.
     """
+    if isinstance(everything, Pairs):
+        return everything.take(np.sort(np.random.default_rng(0).permutation(len(everything))[:count]))
     classes = len(np.unique(everything.labels))
     if count < 2 * classes:
         raise ValueError(f"{classes} classes need at least {2 * classes} images")

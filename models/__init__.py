@@ -12,6 +12,7 @@ from models.alexnet import alexnet
 from models.choices import check_counts
 from models.conv import conv, dilated
 from models.counting import count_parameters, multiply_adds
+from models.dehaze import dehaze
 from models.densenet import densenet, densenet_simple
 from models.googlenet import googlenet
 from models.handwritten import handwritten
@@ -24,9 +25,20 @@ from models.resnet import plain, resnet
 from models.senet import senet
 from models.vgg import vgg
 
-__all__ = ["MODELS", "REFERENCES", "Reference", "build", "count_parameters", "multiply_adds", "reference", "use_copies"]
+__all__ = [
+    "CLASSIFIERS",
+    "MODELS",
+    "REFERENCES",
+    "RESTORERS",
+    "Reference",
+    "build",
+    "count_parameters",
+    "multiply_adds",
+    "reference",
+    "use_copies",
+]
 
-MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
+CLASSIFIERS: Final[dict[str, Callable[..., nn.Module]]] = {
     "alexnet": alexnet,
     "conv": conv,
     "densenet": densenet,
@@ -43,6 +55,8 @@ MODELS: Final[dict[str, Callable[..., nn.Module]]] = {
     "senet": senet,
     "vgg": vgg,
 }
+RESTORERS: Final[dict[str, Callable[..., nn.Module]]] = {"dehaze": dehaze}
+MODELS: Final = CLASSIFIERS | RESTORERS
 
 
 _copies: dict[str, str] = {}
@@ -54,16 +68,21 @@ def use_copies(copies: Mapping[str, str]) -> None:
 
 
 def build(
-    name: str, *, in_channels: int, num_classes: int, image_size: tuple[int, int], **architecture: Any
+    name: str, *, in_channels: int, image_size: tuple[int, int], num_classes: int | None = None, **architecture: Any
 ) -> nn.Module:
-    """Return the network `name` for images (N, in_channels, *image_size); it gives logits (N, num_classes).
+    """Return the network `name` for images (N, in_channels, *image_size).
 
+    It gives logits (N, num_classes); one of `RESTORERS`, which has no `num_classes`, images of the same shape.
     `architecture` holds the network's own hyperparameters; each is required, so that none is left at a value that
     nobody sees. Raises `ValueError` for an unknown name, a value that the network has not, or an image too small for
     it.
     """
-    check_counts(in_channels=in_channels, num_classes=num_classes)
-    return _builder(name)(in_channels=in_channels, num_classes=num_classes, image_size=image_size, **architecture)
+    answers = {} if num_classes is None else {"num_classes": num_classes}
+    check_counts(in_channels=in_channels, **answers)
+    if name in MODELS and (name in RESTORERS) != (num_classes is None):
+        gives = "images, so it takes no num_classes" if name in RESTORERS else "logits, so it needs num_classes"
+        raise ValueError(f"{name} gives {gives}, which is {num_classes!r}.")
+    return _builder(name)(in_channels=in_channels, image_size=image_size, **answers, **architecture)
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:

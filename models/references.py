@@ -2,8 +2,8 @@
 
 The sources are lab reports and course notes: A compares ResNet-18 and DenseNet on CIFAR-10; B writes convolution by
 hand, dilates it and drops shortcuts; C compares four networks on CIFAR-10; D is a course from LeNet to DenseNet on
-Fashion-MNIST; E trains ResNet-18 on CIFAR-100. Where a source prints no size, as B for the residual toy and the
-feed-forward network, the options are ours.
+Fashion-MNIST; E trains ResNet-18 on CIFAR-100. Where a source prints no size, as B for the residual toy, the
+feed-forward network and dehazing, the options are ours.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Reference:
     network: str
     options: Mapping[str, Any]
     input_shape: tuple[int, int, int]
-    classes: int
+    classes: int | None  # None: its answers are images
 
     def build(self) -> nn.Module:
         """Return the network, freshly drawn."""
@@ -39,6 +39,7 @@ BARE: Final = {"norm": "none", "activation": "relu"}
 DENSE: Final = {"norm": "batch", "activation": "relu", "dropout": 0.0}
 BY_HAND: Final = {"width": 32, "kernel": 3}
 THREE_LAYERS: Final = {"width": 32, "norm": "batch", "activation": "relu"}
+DEHAZE: Final = {"body": "plain", "width": 16, "depth": 4, "skip": "input"}
 
 REFERENCES: Final[dict[str, Reference]] = {
     "A-resnet18": Reference("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10),
@@ -58,6 +59,7 @@ REFERENCES: Final[dict[str, Reference]] = {
     ),
     "B-resnet18": Reference("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10),
     "B-plain18": Reference("plain", {**RESNET_18, "stem": "3x3"}, CIFAR, 10),
+    "B-dehaze": Reference("dehaze", {**DEHAZE, **BARE, "norm": "batch"}, (3, 100, 200), None),
     "B-mlp": Reference("mlp", {"width": 512, "depth": 2, **BARE, "dropout": 0.0}, CIFAR, 10),
     "C-plain-cnn": Reference("plain_cnn", {"width": 6, "kernel": 5, **BARE}, CIFAR, 10),
     "C-resnet18": Reference("resnet", {**RESNET_18, "stem": "7x7", "shortcut": "bare"}, CIFAR, 10),

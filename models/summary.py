@@ -114,8 +114,9 @@ def listing() -> str:
         with torch.device("meta"):
             network = reference.build()
         shape = "x".join(map(str, reference.input_shape))
+        classes = reference.classes or "-"
         counts = f"{models.count_parameters(network):>13,}{models.multiply_adds(network, reference.input_shape):>15,}"
-        lines.append(f"{name:<16}{reference.network:<17}{shape:<11}{reference.classes:>7}{counts}")
+        lines.append(f"{name:<16}{reference.network:<17}{shape:<11}{classes:>7}{counts}")
     networks = textwrap.wrap(f"Networks: {', '.join(sorted(models.MODELS))}", COLUMNS)
     return "\n".join([*lines, "", *networks])
 

@@ -81,7 +81,8 @@ def forecast(plan: Plan, probes: Sequence[EpochProbe], packing: Packing, test_im
     }
     place = next(path for path in (plan.runs.absolute(), *plan.runs.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
-    return Forecast(tuple(spaces), packing, disk, free, detectable(plan, len(probes), test_images))
+    gaps = detectable(plan, len(probes), test_images) if classes else {}
+    return Forecast(tuple(spaces), packing, disk, free, gaps)
 
 
 def _checkpoint_bytes(plan: Plan, probes: Sequence[EpochProbe], packing: Packing) -> int:
@@ -185,6 +186,8 @@ def rows(plan: Plan, found: Forecast, test_images: int) -> dict[str, str]:
 
 def resolution(plan: Plan, gaps: dict[int, float], test_images: int) -> str:
     """Say how large a gap between two architectures must be to be found."""
+    if not gaps:
+        return "not known before: how far the PSNR of seeds scatters depends on the images"
     named = {n: f"{100 * gap:.2g}" for n, gap in gaps.items() if not math.isnan(gap)}
     assumed = (
         f"assuming that winners are wrong on {WRONG:.0%} of the {test_images:,} test images, seeds of one differ on "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console
 
 from data_utils.datasets import DATASETS, load
-from data_utils.images import Dataset, Images
+from data_utils.images import Dataset, Examples
 from data_utils.splits import SearchData, fewer, split
 from study import packing, reach, warm
 from study import plan as planning
@@ -148,6 +148,7 @@ def _prepare(plan: Plan, console: Console, content: planning.Json | None = None)
 
     try:
         spaces = _spaces(plan)
+        planning.check_tasks(spaces, plan.dataset)
         with Loading(console) as loading:
             dataset = load(plan.dataset, plan.data_dir, plan.image_size, plan.test_fraction, loading)
     except ValueError as error:
@@ -322,7 +323,7 @@ def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:
         )
 
 
-def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
+def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Examples]]":
     """Put the images into Ray's object store, and let go of the study's own for the ones in there."""
     from study.tune import Stored
 
@@ -340,7 +341,9 @@ def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Images]]":
     return data, test
 
 
-def _run(study: Study, engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Images]]", console: Console) -> None:
+def _run(
+    study: Study, engine: "Engine", stored: "tuple[Stored[SearchData], Stored[Examples]]", console: Console
+) -> None:
     from study import tune
     from study.progress import Progress
 

@@ -89,7 +89,11 @@ def peak_bytes(job: Job, data: TrialData, device: torch.device, dtype: torch.dty
 
 def _step(network: nn.Module, images: Tensor) -> None:
     """A training step as `Trial` takes it, without the optimizer's, which makes nothing new after the first."""
-    loss = F.cross_entropy(network(images).float(), torch.zeros(len(images), dtype=torch.long))
+    answers = network(images).float()
+    if answers.ndim == 2:
+        loss = F.cross_entropy(answers, torch.zeros(len(images), dtype=torch.long))
+    else:
+        loss = F.mse_loss(answers, torch.zeros_like(answers))
     network.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
 

@@ -11,20 +11,26 @@ from study.space import Space
 def problem(space: Space, image_shape: tuple[int, int, int], classes: int) -> str | None:
     """Return what is wrong with the network in the reference setting of `space`, or None.
 
-    It is built and sees two images in training mode, on the CPU. `image_shape` is (C, H, W).
+    It is built and sees two images in training mode, on the CPU. `image_shape` is (C, H, W), `classes` 0 where the
+    answers are images.
     """
     channels, height, width = image_shape
-    shape: dict[str, Any] = {"in_channels": channels, "num_classes": classes, "image_size": (height, width)}
+    shape: dict[str, Any] = {"in_channels": channels, "image_size": (height, width)}
+    wanted: tuple[int, ...] = (2, *image_shape)
+    if classes:
+        shape["num_classes"], wanted = classes, (2, classes)
+    answer = f"logits {wanted}" if classes else f"images {wanted}"
     options = {p.name: space.reference[p.name] for p in space.architecture if p.name in space.reference}
-    asked = f"for images {channels}x{height}x{width} and {classes} classes, in the reference setting"
+    number = f" and {classes} classes" if classes else ""
+    asked = f"for images {channels}x{height}x{width}{number}, in the reference setting"
     try:
         network = models.build(space.network, **shape, **options)
         with torch.no_grad():
-            logits = network.train()(torch.zeros(2, channels, height, width))
+            answers = network.train()(torch.zeros(2, channels, height, width))
     except Exception as error:  # it is the user's code: anything may come
         first = (str(error).strip().splitlines() or [""])[0]
         return f"it fails {asked}: {type(error).__name__}: {first}"
-    found = tuple(getattr(logits, "shape", ()))
-    if found != (2, classes):
-        return f"it must give logits (2, {classes}) for two images, but gives {found or type(logits).__name__} {asked}"
+    found = tuple(getattr(answers, "shape", ()))
+    if found != wanted:
+        return f"it must give {answer} for two images, but gives {found or type(answers).__name__} {asked}"
     return None

@@ -14,16 +14,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from data_utils.images import Dataset, Images
+from data_utils.datasets import task_of
+from data_utils.images import Dataset, Examples
 from data_utils.splits import SearchData, Subset
 from study import secrets
+from study.metric import metric
 from study.policy import FIRST_POLICY, Policy
 from study.sampler import TPE
 from study.space import Space
 
 FORMAT: Final = 1
 KEYS: Final = {"spaces", "dataset", "data_dir", "trials", "max_epochs", "seed", "fp32", "resources", "final"}
-PACKAGES: Final = ("torch", "torchvision", "ray", "optuna", "pandas", "seaborn", "numpy", "scikit-learn")
+PACKAGES: Final = (
+    "torch",
+    "torchvision",
+    "ray",
+    "optuna",
+    "pandas",
+    "seaborn",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+)
 
 Json = dict[str, Any]
 
@@ -86,7 +98,7 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The run folder."""
-        data = self.data_dir.resolve().name if self.dataset == "folder" else self.dataset
+        data = self.data_dir.resolve().name if self.dataset in ("folder", "pairs") else self.dataset
         compared = [Path(space).stem for space in self.spaces]
         if self.experiment:
             whole = len(self.spaces) == len(self.experiment["variants"])
@@ -107,7 +119,7 @@ class Plan:
     def check(self, spaces: Collection[str], datasets: Collection[str]) -> None:
         """Raise `PlanError` for what can be known to be wrong before anything starts."""
         self.check_spaces(spaces)
-        self._check_dataset(datasets)
+        check_name("data set", self.dataset, datasets)
         self.check_numbers()
         self._check_folder()
 
@@ -134,14 +146,6 @@ class Plan:
                     f"study.json names the space file {space}, which lies in the run folder: no study puts code there. "
                     f"If you trust it, move it elsewhere, and change its path in study.json."
                 )
-
-    def _check_dataset(self, datasets: Collection[str]) -> None:
-        if self.dataset == "pairs":
-            raise PlanError(
-                f"--dataset pairs has images as answers, but {', '.join(self.spaces)} answer with a class. Give "
-                f"--dataset folder with a folder of images for each class."
-            )
-        check_name("data set", self.dataset, datasets)
 
     def check_numbers(self) -> None:
         """Raise `PlanError` for a number that no study can have."""
@@ -281,6 +285,22 @@ def check_name(kind: str, name: str, valid: Collection[str]) -> None:
         raise PlanError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(sorted(valid))}.")
 
 
+def check_tasks(spaces: Sequence[Space], dataset: str) -> None:
+    """Raise `PlanError` for spaces whose networks answer another question than the data set asks."""
+    task = task_of(dataset)
+    other = ", ".join(space.name for space in spaces if space.task != task)
+    if other and task == "restoration":
+        raise PlanError(
+            f"--dataset {dataset} has images as answers, but {other} answer with a class. Give a space of "
+            f"restoration, such as dehaze, or --dataset folder with a folder of images for each class."
+        )
+    if other:
+        raise PlanError(
+            f"--dataset {dataset} has classes as answers, but {other} answer with an image. Give --dataset hazy, which "
+            f"needs no files, or --dataset pairs with folders of inputs and targets; or a space of classification."
+        )
+
+
 def check_images(spaces: Sequence[Space], dataset: Dataset) -> None:
     """Raise `PlanError` for images that are too small for some configuration of a space."""
     _, height, width = dataset.image_shape
@@ -355,6 +375,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
             "test_fraction": plan.test_fraction,
             "train_images": plan.train_images,
             "source": dataset.source,
+            "task": dataset.task,
             "classes": list(dataset.classes),
             "image_shape": list(dataset.image_shape),
             "mirror": dataset.mirror,
@@ -362,12 +383,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
             "skipped": [skipped._asdict() for skipped in dataset.skipped],
         },
         "data_dir": str(plan.data_dir.absolute()),
-        "metric": {
-            "name": "accuracy",
-            "unit": "fraction",
-            "direction": "maximize",
-            "chance": 1 / len(dataset.classes),
-        },
+        "metric": metric(dataset, data),
         "spaces": {name: space.to_json() for name, space in spaces.items()},
         "trials": plan.trials,
         "max_epochs": plan.max_epochs,
@@ -396,7 +412,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
     }
 
 
-def _splits(dataset: Dataset, data: SearchData) -> dict[str, Images | Subset]:
+def _splits(dataset: Dataset, data: SearchData) -> dict[str, Examples | Subset]:
     return {"train": data.train, "validation": data.validation, "test": dataset.test}
 
 

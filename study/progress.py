@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from analysis.events import Event
+from data_utils.datasets import task_of
 from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
@@ -62,6 +63,7 @@ class Progress:
         self._engine = engine
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._unit = " dB" if task_of(engine.plan.dataset) == "restoration" else ""
         self._begun = self._shown = time.monotonic()
         engine.watchers.append(self._watch)
 
@@ -143,7 +145,7 @@ class Progress:
         best = self._engine.state.tallies["trial"][space].best
         if best is None:
             return "none yet"
-        return f"{best.score:.4f} ({best.key}, epoch {best.epochs})"
+        return f"{best.score:.4f}{self._unit} ({best.key}, epoch {best.epochs})"
 
     def _clock(self) -> str:
         left = self._seconds_left()
@@ -190,7 +192,7 @@ def show_plan(
     rows: dict[str, str] = {
         **({"Question": plan.experiment["question"]} if plan.experiment else {}),
         "Study": f"{', '.join(engine.spaces)} on {dataset.name}{again}",
-        "Data": f"{len(dataset.classes)} classes, {channels}x{height}x{width}: {len(data.train):,} images to train, "
+        "Data": f"{_answers(dataset)}, {channels}x{height}x{width}: {len(data.train):,} images to train, "
         f"{len(data.validation):,} to validate, {len(dataset.test):,} to test{_drawn(dataset)}",
         **_left_out(dataset, plan.folder),
         "Search": f"{_count(trials, 'trial')} of each space: the reference setting, {plan.random_trials} random, "
@@ -233,6 +235,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def _answers(dataset: Dataset) -> str:
+    return "images with their targets" if dataset.task == "restoration" else f"{len(dataset.classes)} classes"
+
+
 def _drawn(dataset: Dataset) -> str:
     """Say how the test split came about, if that takes a few words only."""
     words = dataset.source.partition("; test: ")[2]
@@ -262,7 +268,7 @@ def _slots(engine: Engine, why: str) -> str:
 
 def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     """Print what came out, what it cost, and what to do next."""
-    from analysis import audit, read
+    from analysis import audit, measures, read
     from analysis.stats import spending
     from analysis.summary import budget, headline, overview, warnings
     from analysis.verdicts import judge
@@ -275,6 +281,8 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     judged = judge(tables)
     _show_columns([{name: text for name, (text, _) in row.items()} for row in overview(tables, judged)], console)
     rows = {"Verdict": headline(tables, judged)}
+    if beside := measures.sentences(tables):
+        rows["Beside"] = " ".join(beside)
     if found := warnings(tables, judged):
         rows["Mind"] = " ".join(found)
     folder = quote(str(plan.folder))

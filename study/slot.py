@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from analysis.events import Event
-from data_utils.batches import Batches
-from data_utils.images import Images
+from data_utils.batches import Batches, PairedBatches
+from data_utils.images import Examples, Pairs
 from data_utils.placement import Source, place
 from data_utils.splits import SearchData, Subset
 from study import memory, test_split
@@ -22,7 +22,7 @@ REPORT_SECONDS: Final = 2.0  # facts are handed over at rungs, and after so long
 
 
 class Slot:
-    """The place of a worker. `test` gives the test split when a job opens it, and not before.
+    """The place of a worker. `test` gives the test split when a job opens it, and not before. `classes`: 0 for pairs.
 
     `statistics` are mean and standard deviation of each channel, `gpus` is the slot's share of a GPU or their number.
     `available` is what a slot has of its GPU's memory beside the data, in bytes; None: not to be checked.
@@ -32,7 +32,7 @@ class Slot:
         self,
         data: SearchData,
         statistics: tuple[list[float], list[float]],
-        test: Callable[[], Images],
+        test: Callable[[], Examples],
         classes: int,
         cpus: int,
         gpus: float = 0,
@@ -42,8 +42,8 @@ class Slot:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._gpus = gpus
         self._statistics = statistics
-        source = self._place(data.images)
-        training, validation = (self._batches(part, source) for part in (data.train, data.validation))
+        sources = self._place(data.images)
+        training, validation = (self._batches(part, sources) for part in (data.train, data.validation))
         self._data = TrialData(training, validation, classes, data.mirror)
         self._test = test
         self.available = memory.available_bytes(self._device, gpus)
@@ -93,8 +93,12 @@ class Slot:
         batches = self._batches(Subset(test, np.arange(len(test))), self._place(test))
         yield from test_split.examine(job, batches, self._device)
 
-    def _place(self, images: Images) -> Source:
-        return place(images.images, self._device, self._gpus)
+    def _place(self, examples: Examples) -> list[Source]:
+        arrays = [examples.images, examples.targets] if isinstance(examples, Pairs) else [examples.images]
+        return [place(array, self._device, self._gpus, len(arrays)) for array in arrays]
 
-    def _batches(self, split: Subset, source: Source) -> Batches:
-        return Batches(split, source, *self._statistics, self._device)
+    def _batches(self, split: Subset, sources: list[Source]) -> Batches:
+        mean, deviation = self._statistics
+        if isinstance(split.images, Pairs):
+            return PairedBatches(split, *sources, mean=mean, deviation=deviation, device=self._device)
+        return Batches(split, *sources, mean=mean, deviation=deviation, device=self._device)

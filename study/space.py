@@ -19,6 +19,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from data_utils.images import Task
+
 Role = Literal["scientific", "nuisance", "fixed"]
 Json = dict[str, Any]
 
@@ -64,8 +66,9 @@ def _distribution_json(distribution: BaseDistribution) -> Json:
 class Space:
     """One architecture family: its network, its hyperparameters and its reference setting, the first trial.
 
-    `smallest_image` is the least side, in pixels, of images that every one of its configurations takes. `file` is where
-    a space of the user's own comes from, which may define its network too.
+    `task` is what its networks answer to an image: its class, or another image. `smallest_image` is the least side, in
+    pixels, of images that every one of its configurations takes. `file` is where a space of the user's own comes from,
+    which may define its network too.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Space:
     architecture: tuple[Parameter, ...]
     training: tuple[Parameter, ...]
     reference: Mapping[str, Any]
+    task: Task = "classification"
     smallest_image: int = 1
     file: Path | None = None
 
@@ -100,6 +104,7 @@ class Space:
         groups = (("architecture", self.architecture), ("training", self.training))
         content: Json = {
             "network": self.network,
+            "task": self.task,
             "description": self.description,
             "parameters": [{**p.to_json(), "kind": kind} for kind, group in groups for p in group],
             "reference": dict(self.reference),

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
@@ -121,3 +123,10 @@ class Files:
         if self._storage is not None:
             for name in names:
                 self._storage.put(self.folder / name, name)
+
+
+def save_arrays(path: Path, **arrays: Any) -> None:
+    """Write arrays as a file of numpy's, whole or not at all."""
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez_compressed(temporary, **arrays)
+    temporary.rename(path)

@@ -3,13 +3,10 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 import models
 from analysis.events import Event
@@ -17,27 +14,24 @@ from data_utils.batches import Batches
 from study.job import OpenTest
 from study.precision import precision
 from study.storage import Files
-from study.trial import on_device, predict
-
-SHOWN_IMAGES: Final = 200  # test images kept for the report: the most confident mistakes first
+from study.tasks import task_of
+from study.trial import on_device
 
 
 def examine(job: OpenTest, test_split: Batches, device: torch.device) -> Iterator[Event]:
     """Give a `final_tested` event for each final run; keep its predictions, and test images for the report."""
     files = Files(job.folder, job.storage)
     folder = files.folder
+    task = task_of(test_split)
     dtype = precision(device, test_split.image_shape[1:], fp32=job.fp32)
     for key, network in zip(job.finals, job.networks, strict=True):
         files.fetch(f"{key}/model.json", f"{key}/model.safetensors")
-        logits = predict(load_network(folder / key, network, device), test_split, dtype)  # (N, classes)
-        loss = F.cross_entropy(logits, test_split.labels).item()
-        score = (logits.argmax(dim=1) == test_split.labels).float().mean().item()
-        _keep_predictions(folder / key, logits, test_split.labels)
+        loss, score = task.examine(load_network(folder / key, network, device), test_split, dtype, folder / key)
         files.keep(f"{key}/predictions.npz")
         numbers = {"test_loss": loss, "test_score": score, "images": len(test_split)}
         yield {"event": "final_tested", "final": key, **numbers}
     files.fetch(*(f"{key}/predictions.npz" for key in job.tested))  # whose mistakes are to be shown too
-    _keep_images(folder, test_split)
+    task.keep_images(folder, test_split)
     files.keep("test_images.npz")
 
 
@@ -51,31 +45,3 @@ def load_network(folder: Path, name: str, device: torch.device) -> nn.Module:
     network = models.build(**{**arguments, "name": name, "image_size": tuple(arguments["image_size"])})
     network.load_state_dict(load_file(folder / "model.safetensors"))
     return on_device(network, device)
-
-
-def _keep_predictions(folder: Path, logits: Tensor, labels: Tensor) -> None:
-    probability = logits.softmax(dim=1).cpu().numpy().astype(np.float32)
-    _save_arrays(folder / "predictions.npz", label=labels.cpu().numpy(), probability=probability)
-
-
-def _keep_images(folder: Path, test_split: Batches) -> None:
-    """Keep the images with the most confident mistakes of any run so far, filled up in a fixed random order."""
-    labels = test_split.labels.cpu().numpy()
-    mistaken = np.zeros(len(labels))
-    for path in sorted(folder.glob("*/predictions.npz")):
-        probability = np.load(path)["probability"]
-        wrong = probability.argmax(axis=1) != labels
-        mistaken = np.maximum(mistaken, np.where(wrong, probability.max(axis=1), 0.0))
-    shuffled = np.random.default_rng(0).permutation(len(labels))
-    order = shuffled[np.argsort(-mistaken[shuffled], kind="stable")]
-    # Half are kept for mistakes, so that right answers can be shown beside them.
-    mistakes = order[: SHOWN_IMAGES // 2]
-    index = np.concatenate([mistakes, np.setdiff1d(shuffled, mistakes, assume_unique=True)])[:SHOWN_IMAGES]
-    [chosen] = test_split.pixels(torch.from_numpy(index), len(index))
-    _save_arrays(folder / "test_images.npz", index=index, image=chosen.permute(0, 2, 3, 1).cpu().numpy())
-
-
-def _save_arrays(path: Path, **arrays: Any) -> None:
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, **arrays)
-    temporary.rename(path)

@@ -19,11 +19,9 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 import models
 from analysis.events import Event
-from data_utils.augmentation import Augmentation, heaviest
 from data_utils.batches import Batches
 from models import summary
 from study.config import Config
@@ -33,13 +31,17 @@ from study.optimization import learning_rate, optimizer, schedule
 from study.precision import forward, precision
 from study.secrets import masked
 from study.storage import Files
+from study.tasks import task_of
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class TrialData:
-    """The data of a search on one device, and what a network must fit. `mirror`: see `Dataset`."""
+    """The data of a search on one device, and what a network must fit. `mirror`: see `Dataset`.
+
+    `num_classes` is 0 where the answers are images.
+    """
 
     train: Batches
     validation: Batches
@@ -131,8 +133,8 @@ class Trial:
         self.precision = precision(device, data.image_shape[1:], fp32=job.fp32)
         self._order = torch.Generator().manual_seed(job.seed)
         self._batch_size: int = config["batch_size"]
-        self._label_smoothing: float = config["label_smoothing"]
-        self._augmentation = augmentation(config, data)
+        self._task = task_of(data.validation)
+        self._objective = self._task.Objective(config, data)
         self._norms = RunningStatistics(self.model)
         self._optimizer = optimizer(config, self.model)
         steps = job.max_epochs * data.train.steps(self._batch_size)
@@ -175,7 +177,7 @@ class Trial:
         trained = time.perf_counter()
         if not math.isfinite(loss):
             raise Diverged(f"training loss is {loss} in epoch {self.epoch + 1}")
-        val_loss, val_score = evaluate(self.model, self._data.validation, self.precision)
+        val_loss, val_score = self._task.evaluate(self.model, self._data.validation, self.precision)
         if not math.isfinite(val_loss):
             raise Diverged(f"validation loss is {val_loss} in epoch {self.epoch + 1}")
         self.epoch += 1
@@ -201,18 +203,18 @@ class Trial:
         losses: list[Tensor] = []
         scores: list[Tensor] = []
         done = self.epoch * self._data.train.steps(self._batch_size)
-        batches = self._data.train.shuffled(self._batch_size, self._order, self._augmentation)
-        for step, (images, labels) in enumerate(batches, done):
+        batches = self._data.train.shuffled(self._batch_size, self._order, self._objective.augmentation)
+        for step, (images, answers) in enumerate(batches, done):
             self._norms.begin(step)
-            logits = forward(self.model, images, self.precision)  # (B, classes)
-            loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
+            outputs = forward(self.model, images, self.precision)  # logits (B, classes), or images (B, C, H, W)
+            loss: Tensor = self._objective.loss(outputs, answers)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self._lr = learning_rate(self._optimizer)
             self._optimizer.step()
             self._schedule.step()
             losses.append(loss.detach())
-            scores.append((logits.detach().argmax(dim=1) == heaviest(labels)).float().mean())
+            scores.append(self._objective.score(outputs.detach(), answers))
         means = torch.stack([torch.stack(losses).mean(), torch.stack(scores).mean()]).tolist()
         return means[0], means[1]
 
@@ -323,18 +325,12 @@ class RunningStatistics:
                 module.momentum = max(momentum, 1 / (step + 1))  # type: ignore[assignment]
 
 
-def augmentation(config: Config, data: TrialData) -> Augmentation:
-    """Return the augmentation that `config` names, as far as `data` allows it."""
-    name, mix = config["augmentation"], config["mix"]
-    strength = 0.0 if name == "none" else config["strength"]
-    alpha = 1.0 if mix == "none" else config["mix_alpha"]
-    return Augmentation(name, strength, data.mirror, mix, alpha, data.num_classes)
-
-
 def network_arguments(job: Job, config: Mapping[str, Any], data: TrialData) -> dict[str, Any]:
     """Return the arguments of `models.build` for `job`: its network, the data's shape, its architecture."""
     channels, height, width = data.image_shape
-    shape = {"in_channels": channels, "num_classes": data.num_classes, "image_size": (height, width)}
+    shape: dict[str, Any] = {"in_channels": channels, "image_size": (height, width)}
+    if data.num_classes:
+        shape["num_classes"] = data.num_classes
     architecture = {name: config[name] for name in job.architecture if name in config}
     return {"name": job.network, **shape, **architecture}
 
@@ -342,18 +338,3 @@ def network_arguments(job: Job, config: Mapping[str, Any], data: TrialData) -> d
 def on_device(network: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to `device` in the memory order that convolutions are fastest in."""
     return network.to(device).to(memory_format=torch.channels_last)
-
-
-@torch.inference_mode()
-def predict(model: nn.Module, batches: Batches, dtype: torch.dtype) -> Tensor:
-    """Return the logits (N, classes) of every image, in order, on the device; the network computes in `dtype`."""
-    model.eval()
-    return torch.cat([forward(model, images, dtype) for images, _labels in batches.in_order()])
-
-
-def evaluate(model: nn.Module, batches: Batches, dtype: torch.dtype) -> tuple[float, float]:
-    """Return mean loss in nats and accuracy as a fraction over every image; the network computes in `dtype`."""
-    logits = predict(model, batches, dtype)
-    correct = (logits.argmax(dim=1) == batches.labels).float().mean()
-    both = torch.stack([F.cross_entropy(logits, batches.labels), correct]).tolist()
-    return both[0], both[1]

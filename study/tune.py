@@ -45,7 +45,7 @@ from study.job import EpochProbe, Job, OpenTest, Probe  # noqa: E402
 from study.shipping import Code, unpack  # noqa: E402
 
 if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor pandas
-    from data_utils.images import Images
+    from data_utils.images import Examples
     from data_utils.splits import SearchData
     from study.engine import Engine
     from study.packing import Packing
@@ -439,7 +439,7 @@ def _in_a_slot(
     return found
 
 
-def execute(engine: Engine, data: Stored[SearchData], test: Stored[Images], classes: int, code: Code) -> None:
+def execute(engine: Engine, data: Stored[SearchData], test: Stored[Examples], classes: int, code: Code) -> None:
     """Run the study until the engine has nothing more to do or was stopped. Raises what went wrong in the driver."""
     driver = Driver(engine)
     trainable = tune.with_parameters(

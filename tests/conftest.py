@@ -3,7 +3,7 @@
 import os
 import resource
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from data_utils.batches import Batches
+from data_utils.batches import Batches, PairedBatches
 from data_utils.datasets import load
-from data_utils.images import Images
+from data_utils.images import Images, Pairs, Task
 from data_utils.placement import Resident
 from data_utils.splits import SearchData, Subset, split
 from study.space import Space
+from study.spaces import SPACES
 from study.trial import TrialData
 
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -64,6 +65,41 @@ def trial_data(digits: SearchData) -> TrialData:
     source = Resident(digits.images.images, CPU)
     train, validation = (Batches(part, source, mean, deviation, CPU) for part in (few.train, few.validation))
     return TrialData(train, validation, num_classes=10)
+
+
+@pytest.fixture(scope="session")
+def hazy() -> SearchData:
+    """The hazy photographs' training and validation split."""
+    return split(load("hazy", Path("unused")).train, seed=0)
+
+
+def pair_batches(pairs: Pairs) -> PairedBatches:
+    """Batches of all `pairs`, on the CPU, normalised by 0.5 and 0.25."""
+    whole = Subset(pairs, np.arange(len(pairs)))
+    sources = (Resident(side, CPU) for side in (pairs.images, pairs.targets))
+    channels = pairs.images.shape[3]
+    return PairedBatches(whole, *sources, [0.5] * channels, [0.25] * channels, CPU)
+
+
+@pytest.fixture(scope="session")
+def pair_data(hazy: SearchData) -> TrialData:
+    """128 training and 48 validation pairs of 8x8 pixels, ready to train on."""
+    assert isinstance(hazy.images, Pairs)
+    small = Pairs(hazy.images.images[:, ::4, ::4], hazy.images.targets[:, ::4, ::4])
+    train, validation = small.take(hazy.train_index[:128]), small.take(hazy.validation_index[:48])
+    return TrialData(pair_batches(train), pair_batches(validation), num_classes=0, mirror=True)
+
+
+@pytest.fixture(scope="session")
+def data_for(trial_data: TrialData, pair_data: TrialData) -> Callable[[str], TrialData]:
+    """What the space of a name trains on."""
+    return lambda space: pair_data if SPACES[space].task == "restoration" else trial_data
+
+
+def shape_for(task: Task, channels: int, size: tuple[int, int], classes: int = 10) -> dict[str, Any]:
+    """What `models.build` must be told of the data."""
+    shape: dict[str, Any] = {"in_channels": channels, "image_size": size}
+    return shape if task == "restoration" else {**shape, "num_classes": classes}
 
 
 @contextmanager

@@ -13,7 +13,14 @@ RUNGS = (1, 3)
 DIGITS = tuple(str(digit) for digit in range(10))
 PER_CLASS = 36  # test images of each class
 
+SCORES = ("score", "cutoff", "train_score", "val_score", "test_score")  # fields of events
+
 Config = dict[str, Any]
+
+
+def decibels(score: float) -> float:
+    """A score between 0 and 1 as a PSNR."""
+    return round(14 + 10 * score, 4)
 
 
 def parameters() -> list[dict[str, Any]]:
@@ -75,6 +82,7 @@ class SampleRun:
     metric: str = "accuracy"
     data: str = "digits"
     experiment: dict[str, Any] = field(default_factory=dict)
+    restored: bool = False  # images in, images out: scores are PSNR in dB
     events: list[dict[str, Any]] = field(default_factory=list)
     clock: float = 1_780_000_000.0
 
@@ -102,11 +110,14 @@ class SampleRun:
             "dataset": {
                 "name": self.data,
                 "source": f"scikit-learn load_{self.data}: UCI optical recognition of handwritten digits",
-                "classes": list(self.classes),
+                "task": "restoration" if self.restored else "classification",
+                "classes": [] if self.restored else list(self.classes),
                 "image_shape": [1, 8, 8],
                 "splits": {name: {"images": n, "sha256": self._checksum(name)} for name, n in splits.items()},
             },
-            "metric": {"name": self.metric, "unit": "fraction", "direction": "maximize", "chance": 0.1},
+            "metric": {"name": "PSNR", "unit": "dB", "direction": "maximize", "chance": decibels(0.1)}
+            if self.restored
+            else {"name": self.metric, "unit": "fraction", "direction": "maximize", "chance": 0.1},
             "spaces": {space: self._space(space) for space in self.spaces},
             "trials": self.trials,
             "max_epochs": MAX_EPOCHS,
@@ -137,6 +148,8 @@ class SampleRun:
         }
 
     def _log(self, event: str, **fields: object) -> None:
+        if self.restored:
+            fields |= {name: decibels(float(str(fields[name]))) for name in SCORES if fields.get(name) is not None}
         self.clock += 0.37
         self.events.append({"event": event, "time": round(self.clock, 2), **fields})
 
@@ -227,7 +240,10 @@ class SampleRun:
         self._log("test_opened", finals=[name for name, *_ in finals], images=images, sha256="c3" * 32)
         for name, loss, score in finals:
             self._log("final_tested", final=name, test_loss=loss, test_score=score, images=images)
-        _write_images(folder / "final" / "test_images.npz", len(self.classes))
+        if self.restored:
+            _write_pairs(folder / "final" / "test_images.npz")
+        else:
+            _write_images(folder / "final" / "test_images.npz", len(self.classes))
 
     def _best(self, space: str) -> tuple[str, str, float] | None:
         done = {e["trial"] for e in self.events if e["event"] == "ended" and e["state"] == "finished"}
@@ -244,6 +260,8 @@ class SampleRun:
         for epoch in range(1, MAX_EPOCHS + 1):
             self._log("final_epoch", final=name, **_row(epoch, curve[epoch - 1], REFERENCE))
         self._log("final_ended", final=name, state="finished", epochs_trained=MAX_EPOCHS, error=None)
+        if self.restored:
+            return name, 0.01, _write_restored(folder / "final" / name, curve[-1], rng)
         return name, *_write_predictions(folder / "final" / name, curve[-1], len(self.classes), rng)
 
 
@@ -313,3 +331,24 @@ def _write_images(path: Path, classes: int) -> None:
     shapes = [np.abs(np.hypot(rows - 3.5, columns - 3.5) - 1 - 0.3 * k) < 0.8 for k in range(classes)]
     image = np.stack([200 * shapes[i // PER_CLASS] + rng.integers(0, 55, (8, 8)) for i in index])
     np.savez(path, index=index, image=image[..., None].astype(np.uint8))
+
+
+TEST_PAIRS, KEPT_PAIRS = 40, 12
+
+
+def _pictures(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 255, (KEPT_PAIRS, 12, 16, 3), dtype=np.uint8)
+
+
+def _write_pairs(path: Path) -> None:
+    rng, kept = np.random.default_rng(6), np.arange(0, 3 * KEPT_PAIRS, 3)
+    before = {"psnr": rng.normal(15, 2, TEST_PAIRS), "ssim": rng.uniform(0.5, 0.8, TEST_PAIRS)}
+    np.savez(path, index=kept, image=_pictures(1), target=_pictures(2), **before)
+
+
+def _write_restored(folder: Path, score: float, rng: np.random.Generator) -> float:
+    """The score of a final run, which is the mean PSNR that it keeps."""
+    psnr = 14 + 10 * score + rng.normal(0, 1, TEST_PAIRS)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "predictions.npz", psnr=psnr, ssim=rng.uniform(0.8, 0.9, TEST_PAIRS), restored=_pictures(3))
+    return (float(psnr.mean()) - 14) / 10

@@ -599,11 +599,11 @@ def pairs(folder: Path, names: tuple[str, str] = ("input", "target"), count: int
 @pytest.mark.parametrize("names", [("input", "target"), ("Hazy", "clear"), ("hazy", "GT")])
 def test_pairs_go_by_name_and_the_last_are_the_test(tmp_path: Path, names: tuple[str, str]) -> None:
     dataset = load_pairs(Request(pairs(tmp_path, names)))
-    assert dataset.train.inputs.shape == (8, 8, 8, 3)
-    assert dataset.train.targets.shape == (8, 8, 8, 1)
-    assert numbers(dataset.train.inputs) == list(range(8))
+    assert dataset.train.images.shape == (8, 8, 8, 3)
+    assert dataset.train.targets.shape == (8, 8, 8, 3)  # grey ones beside colour ones become colour
+    assert numbers(dataset.train.images) == list(range(8))
     assert numbers(dataset.train.targets) == list(range(100, 108))
-    assert numbers(dataset.test.inputs) == [8, 9]
+    assert numbers(dataset.test.images) == [8, 9]
     assert numbers(dataset.test.targets) == [108, 109]
     assert len(load_pairs(Request(tmp_path, test_fraction=0.5)).test) == 5
 
@@ -615,7 +615,7 @@ def test_files_without_a_partner_or_that_are_no_image_go_with_theirs(tmp_path: P
     (tmp_path / "input" / "7.bmp").write_text("no image")
     numbered(tmp_path / "input" / "sub" / "new.png", 50)
     dataset = load_pairs(Request(tmp_path))
-    assert numbers(dataset.train.inputs) == [0, 1, 3, 4, 6, 8]
+    assert numbers(dataset.train.images) == [0, 1, 3, 4, 6, 8]
     assert numbers(dataset.train.targets) == [100, 101, 103, 104, 106, 108]
     assert list(dataset.skipped) == [
         ("input/sub/new.png", "no file of this name in target/"),
@@ -640,7 +640,7 @@ def test_pairs_that_cannot_be_are_refused(tmp_path: Path) -> None:
     for number in range(3):
         numbered(tmp_path / "target" / f"{number}.png", number, size=(4, 6))
     assert "input/ are 8x8, those in target/ 6x4" in refusal()
-    assert load_pairs(Request(tmp_path, (5, 5))).train.inputs.shape == (2, 5, 5, 3)
+    assert load_pairs(Request(tmp_path, (5, 5))).train.images.shape == (2, 5, 5, 3)
     for number in range(11):
         numbered(tmp_path / "input" / f"more{number}.png", number)
     assert "11 of 14 files" in refusal()

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import models
+from data_utils.images import Task
 from models.counting import multiply_adds
 from models.layers import FORMS, BatchNorm
+from tests.conftest import shape_for
 
 
 class Spelling:
@@ -221,9 +223,31 @@ def densenet_simple(s: Spelling, x: Tensor) -> Tensor:
     return s.linear(s.drop(s.linear(x.flatten(1)).relu(), 0.3))
 
 
+def dehaze(s: Spelling, x: Tensor) -> Tensor:
+    y = s.batch(s.conv(x, padding=1)).relu()
+    for dilation in (1, 2, 5, 1):
+        y = s.batch(s.conv(y, padding=dilation, dilation=dilation)).relu()
+    return x + s.conv(y, padding=1)
+
+
+def dehaze_plain(s: Spelling, x: Tensor) -> Tensor:
+    for _ in range(3):
+        x = F.silu(s.conv(x, padding=1))
+    return s.conv(x, padding=1)
+
+
+def dehaze_residual(s: Spelling, x: Tensor) -> Tensor:
+    x = s.batch(s.conv(x, padding=1)).relu()
+    for _ in range(2):
+        y = s.batch(s.conv(x, False, padding=1)).relu()
+        x = (x + s.batch(s.conv(y, False, padding=1))).relu()
+    return s.conv(x, padding=1)
+
+
 BARE = {"norm": "none", "activation": "relu"}
 BATCH = {"norm": "batch", "activation": "relu"}
 RESNET = {**BATCH, "width": 8, "stages": 4, "blocks": 2, "stem": "3x3"}
+SILU = {"norm": "none", "activation": "silu"}
 LENET = {"width": 3, "kernel": 5}
 DENSE = {**BATCH, "growth": 4, "blocks": "2-3-2", "compression": 0.5, "dropout": 0.3}
 # The spelling, the network, the side of its images, its options.
@@ -232,6 +256,9 @@ CASES: list[tuple[Callable[[Spelling, Tensor], Tensor], str, int, dict[str, Any]
     *((handwritten, "handwritten", 32, {"width": 8, "kernel": 5, "form": form}) for form in FORMS),
     (conv, "conv", 32, {"width": 4, "depth": 4, "kernel": 5, "norm": "batch", "activation": "tanh"}),
     (dilated, "dilated", 32, {**BATCH, "width": 4, "dilations": "1-2-5"}),
+    (dehaze, "dehaze", 12, {**BATCH, "body": "dilated", "width": 8, "depth": 4, "skip": "input"}),
+    (dehaze_plain, "dehaze", 8, {"body": "plain", "width": 8, "depth": 2, "skip": "none", **SILU}),
+    (dehaze_residual, "dehaze", 8, {**BATCH, "body": "residual", "width": 8, "depth": 4, "skip": "none"}),
     (lenet, "lenet", 28, {**LENET, "border": "padded", "pool": "avg", "norm": "none", "activation": "sigmoid"}),
     (lenet_bn, "lenet", 28, {**LENET, "border": "valid", "pool": "max", "norm": "batch", "activation": "tanh"}),
     (plain_cnn, "plain_cnn", 32, {**BARE, **LENET}),
@@ -256,7 +283,8 @@ CASES: list[tuple[Callable[[Spelling, Tensor], Tensor], str, int, dict[str, Any]
 
 def drawn(name: str, size: int, options: dict[str, Any], channels: int = 2) -> nn.Module:
     torch.manual_seed(0)
-    return models.build(name, in_channels=channels, num_classes=5, image_size=(size, size), **options)
+    task: Task = "restoration" if name in models.RESTORERS else "classification"
+    return models.build(name, **shape_for(task, channels, (size, size), 5), **options)
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])

@@ -1,6 +1,7 @@
 """Memory: the estimate against what a training really takes, refusals in a slot, and errors that say it ran out."""
 
 import gc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def reference(space: str) -> Job:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
-def test_every_network_can_be_estimated_and_twice_the_batch_takes_more(space: str, trial_data: TrialData) -> None:
-    asked = reference(space)
+def test_every_network_can_be_estimated_and_twice_the_batch_takes_more(
+    space: str, data_for: Callable[[str], TrialData]
+) -> None:
+    asked, trial_data = reference(space), data_for(space)
     larger = replace(asked, config={**asked.config, "batch_size": 256})
     needed = memory.bytes_needed(asked, trial_data, FP32)
     assert 0 < needed < memory.bytes_needed(larger, trial_data, FP32)
@@ -47,9 +50,9 @@ def test_every_network_can_be_estimated_and_twice_the_batch_takes_more(space: st
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_the_estimate_is_below_what_torch_allocates_in_a_real_training_and_close_to_it(
-    space: str, trial_data: TrialData
+    space: str, data_for: Callable[[str], TrialData]
 ) -> None:
-    asked = reference(space)
+    asked, trial_data = reference(space), data_for(space)
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         Trial(asked, trial_data, CPU).train_epoch()

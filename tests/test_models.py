@@ -14,7 +14,7 @@ from models.resnet import BasicBlock
 from study.sampler import Sampler
 from study.space import Parameter, Space
 from study.spaces import SPACES
-from tests.conftest import architecture, narrow
+from tests.conftest import architecture, narrow, shape_for
 
 HYPERPARAMETERS = [(space, p) for space in SPACES.values() for p in space.architecture]
 
@@ -29,7 +29,12 @@ def make(name: str, shape: tuple[int, int, int], classes: int = 10, **changes: A
     space = space_of(name)
     options = {**architecture(space, narrow(space, dict(space.reference))), **changes}
     torch.manual_seed(0)
-    return models.build(name, in_channels=shape[0], num_classes=classes, image_size=shape[1:], **options)
+    return models.build(name, **shape_for(space.task, shape[0], shape[1:], classes), **options)
+
+
+def answer_shape(name: str, images: tuple[int, ...], classes: int = 10) -> tuple[int, ...]:
+    """The shape of what a network answers to images (N, C, H, W)."""
+    return images if name in models.RESTORERS else (images[0], classes)
 
 
 def small(name: str, channels: int, size: int, classes: int = 10) -> nn.Module:
@@ -42,10 +47,10 @@ def test_it_gives_finite_logits_and_every_parameter_gets_a_gradient(
     name: str, channels: int, size: int, classes: int
 ) -> None:
     network = small(name, channels, size, classes)
-    logits = network(torch.randn(4, channels, size, size))
-    assert logits.shape == (4, classes)
-    assert torch.isfinite(logits).all()
-    F.cross_entropy(logits, torch.tensor([0, 1, 0, 1])).backward()  # type: ignore[no-untyped-call]
+    answers = network(torch.randn(4, channels, size, size))
+    assert answers.shape == answer_shape(name, (4, channels, size, size), classes)
+    assert torch.isfinite(answers).all()
+    F.cross_entropy(answers.flatten(1), torch.tensor([0, 1, 0, 1])).backward()  # type: ignore[no-untyped-call]
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
         assert torch.isfinite(parameter.grad).all(), key
@@ -116,7 +121,8 @@ def test_the_smallest_images_that_a_network_states_pass_and_smaller_ones_are_ref
         with pytest.raises(ValueError, match=f"at least {smallest}x{smallest}"):
             make(wanted, (1, 9, smallest - 1), **options)
         for size in ((smallest, smallest), (smallest, 11)):
-            assert make(wanted, (1, *size), **options)(torch.randn(4, 1, *size)).shape == (4, 10)
+            answers = make(wanted, (1, *size), **options)(torch.randn(4, 1, *size))
+            assert answers.shape == answer_shape(wanted, (4, 1, *size))
 
 
 def test_plain_is_resnet_without_what_belongs_to_its_shortcuts() -> None:
@@ -133,6 +139,27 @@ def test_a_block_with_zero_weights_passes_its_input_through_the_shortcut_alone()
         nn.init.zeros_(block.conv2.weight)
     assert torch.equal(with_shortcut(images), images)
     assert torch.equal(without(images), torch.zeros_like(images))
+
+
+@pytest.mark.parametrize(("name", "classes"), [("dehaze", 10), ("lenet", None)])
+def test_a_network_is_told_of_classes_if_it_has_them_and_not_else(name: str, classes: int | None) -> None:
+    with pytest.raises(ValueError, match=rf"{name} gives (images|logits), .*num_classes, which is {classes}"):
+        models.build(name, in_channels=1, num_classes=classes, image_size=(8, 8))
+
+
+def test_a_residual_body_takes_convolutions_in_twos_and_a_dilated_one_sees_further() -> None:
+    options = {"width": 8, "skip": "none", "norm": "none", "activation": "relu", "depth": 2}
+    with pytest.raises(ValueError, match=r"depth is 3, .*Take 4"):
+        models.build("dehaze", in_channels=1, image_size=(9, 9), **{**options, "depth": 3}, body="residual")
+    image, seen = torch.zeros(1, 1, 33, 33), {}
+    image[0, 0, 16, 16] = 1
+    for body in ("plain", "dilated"):
+        torch.manual_seed(0)
+        network = models.build("dehaze", in_channels=1, image_size=(33, 33), **options, body=body)
+        apart = (network(image) - network(torch.zeros_like(image)))[0, 0, 16].abs() > 0
+        seen[body] = int(apart.nonzero().max()) - 16
+    assert seen["plain"] <= 4  # four convolutions, one pixel each
+    assert 4 < seen["dilated"] <= 1 + 1 + 2 + 1
 
 
 def test_an_unknown_network_answers_with_the_valid_ones() -> None:

@@ -15,7 +15,7 @@ from study.packing import GIB
 from study.plan import Plan, PlanError, check_images, place
 from study.sampler import Sampler
 from study.spaces import SPACES
-from tests.conftest import architecture, narrow
+from tests.conftest import architecture, narrow, shape_for
 
 PLAN = Plan(("resnet",), gpus_per_trial="auto")
 PROBE = Probe("resnet", "a GPU", gpu_bytes=10 * GIB, trial_bytes=2 * GIB, images_per_second=1000.0, busy=0.1)
@@ -102,10 +102,10 @@ def builds(space: str, side: int) -> bool:
     sampler = Sampler(SPACES[space], seed=1)
     for index in range(30):
         config = narrow(SPACES[space], sampler.suggest(index, random_trials=30)[1])
-        options, shape = architecture(SPACES[space], config), {"in_channels": 3, "num_classes": 10}
+        options, shape = architecture(SPACES[space], config), shape_for(SPACES[space].task, 3, (side, side))
         try:
             with torch.device("meta"):
-                network = models.build(SPACES[space].network, **shape, image_size=(side, side), **options)
+                network = models.build(SPACES[space].network, **shape, **options)
                 network(torch.empty(4, 3, side, side))
         except (ValueError, RuntimeError):
             return False

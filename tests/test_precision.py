@@ -12,7 +12,7 @@ from study import precision as rule
 from study.precision import forward, precision
 from study.spaces import SPACES
 from study.trial import Trial, TrialData
-from tests.conftest import CPU, architecture, batches_of, narrow
+from tests.conftest import CPU, architecture, batches_of, narrow, shape_for
 from tests.test_trial import job
 
 
@@ -39,7 +39,7 @@ def test_logits_in_bf16_are_near_those_in_fp32_and_come_as_fp32(space: str) -> N
     torch.manual_seed(0)
     config = narrow(SPACES[space], dict(SPACES[space].reference))
     options = architecture(SPACES[space], config)
-    network = models.build(SPACES[space].network, in_channels=3, num_classes=10, image_size=(32, 32), **options)
+    network = models.build(SPACES[space].network, **shape_for(SPACES[space].task, 3, (32, 32)), **options)
     images = torch.randn(4, 3, 32, 32)
     network.eval()
     with torch.inference_mode():

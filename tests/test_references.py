@@ -25,6 +25,7 @@ PARAMETERS = {
     "B-residual-toy": 19_818,  # ours
     "B-resnet18": 11_173_962,
     "B-plain18": 11_000_138,  # ours: less than ResNet-18 by its 1x1 convolutions and their batch norm
+    "B-dehaze": 10_323,  # ours
     "B-mlp": 1_841_162,  # ours
     "C-plain-cnn": 62_278,
     "C-resnet18": 11_184_650,  # ours: D's with two more input channels
@@ -50,6 +51,7 @@ SHAPES = {
     "B-handwritten-torch": ["32x30x30", "10"],
     "B-conv": ["32x30x30", "64x28x28", "128x26x26", "128x1x1", "10"],
     "B-dilated": ["32x30x30", "64x26x26", "128x16x16", "128x1x1", "10"],
+    "B-dehaze": [*["16x100x200"] * 15, "3x100x200"],
     "C-plain-cnn": ["6x28x28", "6x14x14", "16x10x10", "16x5x5", "16x5x5", "400", "120", "84", "10"],
     "C-resnet18": ["64x16x16", "64x8x8", "64x8x8", "128x4x4", "256x2x2", "512x1x1", "10"],
     "C-densenet": ["32x16x16", "32x8x8", "224x8x8", "64x8x8", "448x8x8", "28672", "512", "10"],
@@ -125,7 +127,7 @@ BATCH = {"norm": "batch", "activation": "relu"}
 BARE = {"norm": "none", "activation": "relu"}
 DENSE = {**BATCH, "compression": 0.5, "dropout": 0.0}
 # Network, options, image and classes of every reference, written a second time: a slip in one of the two is seen.
-LISTED: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
+LISTED: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int | None]] = {
     "A-resnet18": ("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, (3, 32, 32), 10),
     "A-densenet": (
         "densenet",
@@ -146,6 +148,7 @@ LISTED: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int]] = {
     ),
     "B-resnet18": ("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, (3, 32, 32), 10),
     "B-plain18": ("plain", {**RESNET_18, "stem": "3x3"}, (3, 32, 32), 10),
+    "B-dehaze": ("dehaze", {**BATCH, "body": "plain", "width": 16, "depth": 4, "skip": "input"}, (3, 100, 200), None),
     "B-mlp": ("mlp", {**BARE, "width": 512, "depth": 2, "dropout": 0.0}, (3, 32, 32), 10),
     "C-plain-cnn": ("plain_cnn", {**BARE, "width": 6, "kernel": 5}, (3, 32, 32), 10),
     "C-resnet18": ("resnet", {**RESNET_18, "stem": "7x7", "shortcut": "bare"}, (3, 32, 32), 10),

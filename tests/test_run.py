@@ -78,7 +78,12 @@ def test_every_flag_explains_itself_with_its_default() -> None:
         ("--space resnet --test-fraction 1", "--test-fraction is 1, but must lie between 0 and 1"),
         ("--space resnet --dataset mnist --test-fraction 0.1", "mnist defines its own test split"),
         ("--space resnet --dataset folder", "--data-dir is data, but that does not exist"),
-        ("--space resnet --dataset pairs", "resnet answer with a class. Give --dataset folder"),
+        ("--space resnet --dataset pairs", "resnet answer with a class. Give a space of restoration"),
+        (
+            "--space dehaze",
+            "--dataset digits has classes as answers, but dehaze answer with an image. Give --dataset hazy",
+        ),
+        ("--space dehaze resnet --dataset hazy", "--dataset hazy has images as answers, but resnet answer"),
         ("--resume /nowhere --image-size 32 --test-fraction 0.1", "--image-size, --test-fraction cannot change"),
         ("--space resnet --lr 0.1", "unrecognized arguments: --lr 0.1"),
         ("--resume /nowhere", "/nowhere is no run folder"),

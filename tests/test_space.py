@@ -78,6 +78,10 @@ NOTHING = {
     **{"augmentation": "none", "mix": "none"},
 }
 LISTED: dict[str, dict[str, object]] = {
+    "dehaze": {
+        **{**BATCH, "body": "plain", "width": 16, "depth": 4, "skip": "input"},
+        **{**adam(1e-3, 16), "loss": "mse"},
+    },
     "mlp": {**BARE, "width": 512, "depth": 2, "dropout": 0.0, **adam(1e-3, 512)},
     "handwritten": {"width": 32, "kernel": 3, "form": "unfold", **HE_2016, "sgd_lr": 0.3, "batch_size": 64},
     "conv": {**BATCH, "width": 32, "depth": 3, "kernel": 3, **adam(1e-3, 512)},

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,9 @@ from study.job import Job, OpenTest
 from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
 from study.sampler import Sampler
 from study.spaces import SPACES
-from study.trial import Trial, TrialData, evaluate, train
+from study.spaces.training import CLASS_WEIGHTS, TRAINING
+from study.tasks.classification import evaluate
+from study.trial import Trial, TrialData, train
 from tests.conftest import CPU, full_disk, narrow
 
 SMALL = {"width": 8, "blocks": 1, "batch_size": 32}  # for resnet
@@ -191,7 +194,10 @@ def configuration(space: str, index: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_configurations_that_a_space_offers_build_and_learn(tmp_path: Path, trial_data: TrialData, space: str) -> None:
+def test_configurations_that_a_space_offers_build_and_learn(
+    tmp_path: Path, data_for: Callable[[str], TrialData], space: str
+) -> None:
+    trial_data = data_for(space)
     for index in range(2):
         config = configuration(space, index)
         events = list(train(replace(job(tmp_path / str(index), space, max_epochs=1), config=config), trial_data, CPU))
@@ -202,8 +208,9 @@ def test_configurations_that_a_space_offers_build_and_learn(tmp_path: Path, tria
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
 def test_fifty_configurations_of_a_space_build_and_take_a_step(
-    tmp_path: Path, trial_data: TrialData, space: str
+    tmp_path: Path, data_for: Callable[[str], TrialData], space: str
 ) -> None:
+    trial_data = data_for(space)
     one_step = replace(trial_data, train=trial_data.validation)
     for index in range(50):
         config = {**configuration(space, index), "batch_size": 64}
@@ -233,6 +240,7 @@ ADAMW = {"optimizer": "adamw", "adamw_lr": 1e-3}
         ({"schedule": "constant"}, {"schedule": "one_cycle"}),
         ({"warm_up": 0.0}, {"warm_up": 0.5}),
         ({"label_smoothing": 0.0}, {"label_smoothing": 0.2}),
+        ({"class_weights": "none"}, {"class_weights": "balanced"}),
         ({"augmentation": "none"}, {"augmentation": "basic", "strength": 0.5}),
         ({"augmentation": "basic", "strength": 0.5}, {"augmentation": "basic", "strength": 1.0}),
         ({"augmentation": "basic", "strength": 0.5}, {"augmentation": "cutout", "strength": 0.5}),
@@ -256,7 +264,10 @@ def test_every_hyperparameter_of_training_changes_it(
 def test_the_list_of_changes_above_names_every_hyperparameter() -> None:
     mark = next(m for m in test_every_hyperparameter_of_training_changes_it.pytestmark if m.name == "parametrize")
     named = {name for before, after in mark.args[1] for name in {**before, **after}}
-    assert named == {parameter.name for space in SPACES.values() for parameter in space.training}
+    shared = {parameter.name for parameter in (*TRAINING, CLASS_WEIGHTS)}
+    assert named == shared
+    own = {parameter.name for space in SPACES.values() for parameter in space.training} - shared
+    assert own == {"loss"}  # of restoration: tests/test_restoration.py
 
 
 def rates(steps: int, **config: Any) -> list[float]:

@@ -174,7 +174,8 @@ def reference(record: Record, space: str) -> Iterator[Answer]:
     row = first[measured].iloc[0]
     lost = row["state"] in ("diverged", "failed")
     said = row["state"] if lost else wording.score(row["score"], record.plan)
-    found = f"reference {said}, chance {wording.score(record.plan['metric'].get('chance', np.nan), record.plan)}"
+    chance = wording.score(record.plan["metric"].get("chance", np.nan), record.plan)
+    found = f"reference {said}, {wording.baseline(record.plan)} {chance}"
     if not lost and row["score"] >= record.floor:
         yield Answer("PASS", space, found)
     elif len(full) and full["score"].iloc[0] >= record.floor:

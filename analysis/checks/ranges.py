@@ -84,7 +84,8 @@ def infeasible(record: Record, space: str) -> Iterator[Answer]:
     share, states = bad.mean(), ended["state"].value_counts()
     lost = [f"{states.get(state, 0)} {state}" for state in ("diverged", "failed")]
     at_chance = int(bad.sum()) - sum(int(states.get(state, 0)) for state in ("diverged", "failed"))
-    found = f"{share:.0%} of {len(ended)} ({', '.join(lost)}, {at_chance} at chance at full length)"
+    learnt_nothing = f"{at_chance} {wording.at_baseline(record.plan)} at full length"
+    found = f"{share:.0%} of {len(ended)} ({', '.join(lost)}, {learnt_nothing})"
     region = _worst_region(record, space, ended, bad)
     if share > INFEASIBLE:
         status = "FAIL" if share > MOSTLY_INFEASIBLE else "WARN"

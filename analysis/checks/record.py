@@ -50,8 +50,13 @@ class Record:
 
     @property
     def floor(self) -> float:
-        """The score below which nothing was learned: twice chance, or a ninth of the way from chance to 1."""
+        """The score below which nothing was learned: twice chance, or a ninth of the way from chance to 1.
+
+        Of a metric that is no fraction, chance itself: the PSNR of images that are left as they are.
+        """
         chance = self.plan["metric"].get("chance")
+        if chance is not None and self.plan["metric"]["unit"] != "fraction":
+            return float(chance)
         return -math.inf if chance is None else min(2 * chance, chance + (1 - chance) / 9)
 
     @property

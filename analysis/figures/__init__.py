@@ -14,6 +14,7 @@ from analysis.figures.importance import IMPORTANCE
 from analysis.figures.predictions import CLASS_ACCURACY, CONFUSION, EXAMPLES
 from analysis.figures.quantiles import QUANTILE_CURVES
 from analysis.figures.repeats import AGREEMENT, LATE_SPREAD, THROUGHPUT, TIME_RATIO
+from analysis.figures.restorations import BEFORE_AND_AFTER, RESTORED
 from analysis.figures.scores import TEST_SCORES, WORTH
 from analysis.figures.search import BEST_SO_FAR, RUNG_BEST
 from analysis.figures.spending import SPENDING, TIMELINE
@@ -48,6 +49,10 @@ CHAPTERS: dict[str, dict[str, Figure[StudyTables]]] = {
         "class_accuracy": CLASS_ACCURACY,
         "confusion": CONFUSION,
         "examples": EXAMPLES,
+    },
+    "The images": {
+        "restored": RESTORED,
+        "before_and_after": BEFORE_AND_AFTER,
     },
 }
 ON_REQUEST: dict[str, Figure[StudyTables]] = {

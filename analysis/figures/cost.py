@@ -185,8 +185,8 @@ def caption_speed(data: pd.DataFrame, tables: StudyTables) -> str:
     target = wording.score(float(data["target"].iloc[0]), tables.plan)
     return (
         f"Share of the winners' final runs ({wording.listed(sizes)}) whose validation "
-        f"{tables.plan['metric']['name']} has reached {target}, 95 % of the way from chance to the best mean of "
-        "any winner. Kaplan and Meier's estimate: a "
+        f"{tables.plan['metric']['name']} has reached {target}, 95 % of the way from "
+        f"{wording.baseline(tables.plan)} to the best mean of any winner. Kaplan and Meier's estimate: a "
         "run that ends without it counts as later than all that were there by then. Seconds depend on the machine and "
         "on what ran beside it. Few runs: no band."
     )

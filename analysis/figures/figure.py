@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from analysis.style import WIDTH, new_canvas
+from analysis.tables import is_restoration
 
 Plan = dict[str, Any]
 
@@ -32,6 +33,7 @@ class Figure(Generic[Source]):
     report prints `absent` instead. `draw` puts that table on an empty canvas of a given width, whose height it sets;
     labels and scales come from the plan. `caption` says estimator, band, n and filter; `alt` states the finding with
     numbers. `per_space`: one figure for each space. `narrow`: it stands in one column of a page that has two.
+    `task`: the only one whose studies have it, `classification` or `restoration`; empty: all.
     """
 
     title: str
@@ -42,6 +44,11 @@ class Figure(Generic[Source]):
     absent: str
     per_space: bool = False
     narrow: bool = False
+    task: str = ""
+
+    def is_for(self, plan: Plan) -> bool:
+        """Whether this figure has a meaning for the study with that plan."""
+        return not self.task or (self.task == "restoration") == is_restoration(plan)
 
     def canvas(self, data: pd.DataFrame, plan: Plan, width: float = WIDTH) -> Canvas:
         """Return the drawn figure, `width` inches wide; call it inside `analysis.style.style()`."""

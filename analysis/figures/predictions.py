@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from analysis import predictions, style, wording
+from analysis import balance, predictions, style, wording
 from analysis.figures.figure import Figure, Plan
 from analysis.tables import StudyTables
 
@@ -57,7 +57,7 @@ def caption_class_accuracy(data: pd.DataFrame, tables: StudyTables) -> str:
         "interval of "
         f"one test set of {sizes} images per class: the seeds see the same images, "
         f"so more seeds do not narrow it. All {mine['images'].sum()} test images of "
-        f"{tables.plan['dataset']['name']}."
+        f"{tables.plan['dataset']['name']}.{balance.said(tables)}"
     )
 
 
@@ -223,6 +223,7 @@ CLASS_ACCURACY = Figure(
     caption=caption_class_accuracy,
     alt=alt_class_accuracy,
     absent="No final run has predictions of the test split yet.",
+    task="classification",
 )
 CONFUSION = Figure(
     title="Confusion matrix of the winner",
@@ -231,6 +232,7 @@ CONFUSION = Figure(
     caption=caption_confusion,
     alt=alt_confusion,
     absent="No final run has predictions of the test split yet.",
+    task="classification",
     per_space=True,
 )
 EXAMPLES = Figure(
@@ -240,5 +242,6 @@ EXAMPLES = Figure(
     caption=caption_examples,
     alt=alt_examples,
     absent="No final run has predictions of stored test images yet.",
+    task="classification",
     per_space=True,
 )

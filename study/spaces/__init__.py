@@ -9,6 +9,7 @@ from typing import Final
 from study.space import Space
 from study.spaces.classics import ALEXNET, GOOGLENET, NIN, VGG
 from study.spaces.conv import CONV, DILATED, HANDWRITTEN
+from study.spaces.dehaze import DEHAZE
 from study.spaces.densenet import DENSENET, DENSENET_SIMPLE
 from study.spaces.lenet import LENET, PLAIN_CNN
 from study.spaces.mlp import MLP
@@ -21,6 +22,7 @@ SPACES: Final[dict[str, Space]] = {
         *(MLP, HANDWRITTEN, CONV, DILATED),
         *(LENET, PLAIN_CNN, ALEXNET, VGG, NIN, GOOGLENET),
         *(PLAIN, RESNET, SENET, DENSENET, DENSENET_SIMPLE),
+        DEHAZE,
     )
 }
 

@@ -41,6 +41,9 @@ TRAINING: Final = (
     Parameter("mix_alpha", FloatDistribution(0.1, 2.0, log=True), "nuisance", {"mix": ("mixup", "cutmix")}),
 )
 
+# In no space of the package, since old studies could not be resumed with it: for one of your own, or an experiment.
+CLASS_WEIGHTS: Final = Parameter("class_weights", CategoricalDistribution(("none", "balanced")), "nuisance")
+
 UNCHANGED_IMAGES: Final[Mapping[str, Any]] = {"augmentation": "none", "mix": "none"}
 
 # He et al. 2016, section 4.2 (CIFAR-10): SGD 0.1, momentum 0.9, weight decay 1e-4, batch 128, a tenth of the rate after
