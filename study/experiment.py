@@ -50,11 +50,13 @@ QUESTION: Final[dict[str, tuple[type, str]]] = {
     "question": (str, "a text"),
     "figures": (list, "a list of figures"),
 }
-CHANGED: Final = {**SETTINGS, **SPACES, **HELD}  # by a scale
+ALSO: Final[dict[str, tuple[type, str]]] = {"also": (list, "a list of hyperparameters that only some studies want")}
+CHANGED: Final = {**ALSO, **SETTINGS, **SPACES, **HELD}  # by a scale
 KEYS: Final = {**QUESTION, **CHANGED, **dict.fromkeys(SCALES, (dict, "a table of changes"))}
 VARIANT: Final[dict[str, tuple[type, str]]] = {
     "space": (str, "the name of a space"),
     "network": (str, "the name of a network of a source"),
+    **ALSO,
     **HELD,
 }
 
@@ -154,24 +156,26 @@ def _variants(found: Json, name: str, folder: Path) -> dict[str, Json]:
         if "space" not in given:
             raise PlanError(f"variants.{variant} of the experiment {name} has no space. Give it one: space = ...")
         space = resolved(given["space"], folder)
-        has = _hyperparameters(space)
+        also = given.get("also", found.get("also", []))
+        has = _hyperparameters(space, also)
         shared = {key: [p for p in found.get(key, ()) if p in has] for key in HELD}
         unused = {key: names - has for key, names in unused.items()}
         variants[variant] = {
             "space": space,
             "network": given.get("network"),
+            "also": also,
             **{key: {p: found[key][p] for p in shared[key]} | given.get(key, {}) for key in ("fix", "reference")},
             "free": given.get("free", shared["free"] if "free" in found else None),
         }
     for key, names in unused.items():
         for hyperparameter in sorted(names):  # of no variant: a slip of the pen
-            known = {known for variant in variants.values() for known in _hyperparameters(variant["space"])}
+            known = {p for variant in variants.values() for p in _hyperparameters(variant["space"], variant["also"])}
             check_name(f"hyperparameter in {key} of the experiment {name}:", hyperparameter, known)
     return variants
 
 
-def _hyperparameters(space: str) -> set[str]:
-    return {parameter.name for parameter in base_of(space).parameters}
+def _hyperparameters(space: str, also: list[str]) -> set[str]:
+    return {parameter.name for parameter in base_of(space, also).parameters}
 
 
 def _figures(names: list[Any], experiment: str) -> list[str]:

@@ -14,17 +14,18 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from study.plan import Json, PlanError, check_name
 from study.space import Parameter, Space
 from study.spaces import find
+from study.spaces.training import OPTIONAL
 
 
 def build(name: str, variant: Json) -> Space:
-    """Return the space of a variant: `space`, `network`, `fix`, `reference`, `free`, as `study.experiment` reads them.
+    """Return the space of a variant, whose keys are those that `study.experiment` reads.
 
     `network` names one of `models.REFERENCES`, whose layers are then held exactly as its source prints them, sizes
     that the space does not search included. `fix` are values of every trial, `reference` values of the first one, both
-    within the range of the space. With `free`, all other hyperparameters are held at the reference setting. Raises
-    `PlanError` for a name or value that the space has not.
+    within the range of the space. `also` are hyperparameters that only some studies want. With `free`, all other
+    hyperparameters are held at the reference setting. Raises `PlanError` for a name or value that the space has not.
     """
-    base = base_of(variant["space"])
+    base = base_of(variant["space"], variant["also"])
     printed = {} if variant["network"] is None else _printed(name, base, variant["network"])
     fix = _checked(name, base, "fix", variant["fix"])
     first = _checked(name, base, "reference", variant["reference"])
@@ -41,12 +42,20 @@ def build(name: str, variant: Json) -> Space:
     return replace(made, description=f"A variant of {base.name}. {base.description}")
 
 
-def base_of(space: str) -> Space:
-    """Return the space of the package or of a file. Raises `PlanError` where there is none."""
+def base_of(space: str, also: Collection[str]) -> Space:
+    """Return the space of the package or of a file, with the hyperparameters `also` of `OPTIONAL`.
+
+    Raises `PlanError` for one that is not there.
+    """
     try:
-        return find(space)
+        base = find(space)
     except ValueError as error:
         raise PlanError(str(error)) from error
+    for name in also:
+        check_name(f"hyperparameter in also, beside {space}:", name, OPTIONAL)
+    more = [OPTIONAL[name] for name in also]
+    reference = {**base.reference, **{parameter.name: value for parameter, value in more}}
+    return replace(base, training=(*base.training, *(parameter for parameter, _ in more)), reference=reference)
 
 
 def _names(space: Space) -> list[str]:

@@ -75,8 +75,8 @@ def test_an_experiment_can_be_planned_and_its_networks_are_built(name: str, scal
     for space in spaces(experiment.content, experiment.variants):
         job = {p.name: space.reference[p.name] for p in space.architecture if p.name in space.reference}
         with torch.device("meta"):
-            arguments: dict[str, Any] = {"in_channels": shape[0], "num_classes": classes, "image_size": shape[1:]}
-            network = models.build(space.network, **arguments, **job)
+            arguments: dict[str, Any] = {"in_channels": shape[0], "image_size": shape[1:]}
+            network = models.build(space.network, **arguments, num_classes=classes or None, **job)
         assert models.count_parameters(network) > 0
 
 
@@ -96,7 +96,7 @@ def test_the_first_trial_of_a_variant_is_what_its_source_prints(row: dict[str, A
 def test_what_is_held_has_one_value_and_what_cannot_apply_is_gone() -> None:
     variant = {
         **{"space": "resnet", "network": "B-resnet18", "fix": {"width": 8, "optimizer": "adam"}},
-        **{"reference": {"adam_lr": 1e-3, "batch_size": 512}, "free": ["adam_lr", "batch_size"]},
+        **{"reference": {"adam_lr": 1e-3, "batch_size": 512}, "free": ["adam_lr", "batch_size"], "also": []},
     }
     space = variants.build("mine", variant)
     by_name = {parameter.name: parameter for parameter in space.parameters}
@@ -112,15 +112,26 @@ def test_what_is_held_has_one_value_and_what_cannot_apply_is_gone() -> None:
     }
 
 
+def test_a_hyperparameter_that_only_some_studies_want_is_searched_from_what_leaves_the_training_as_it_is() -> None:
+    variant = {"space": "mlp", "network": None, "also": ["class_weights"], "fix": {}, "reference": {}, "free": None}
+    space = variants.build("weighted", variant)
+    assert [p.name for p in space.parameters][-1] == "class_weights"
+    assert space.reference["class_weights"] == "none"
+    held = variants.build("held", {**variant, "fix": {"class_weights": "balanced"}})
+    assert held.reference["class_weights"] == "balanced"
+
+
 def test_without_free_everything_else_stays_as_it_was() -> None:
-    plain = variants.build("plain", {"space": "conv", "network": None, "fix": {}, "reference": {}, "free": None})
+    plain = variants.build(
+        "plain", {"space": "conv", "network": None, "fix": {}, "reference": {}, "free": None, "also": []}
+    )
     assert plain.to_json()["sha256"] == SPACES["conv"].to_json()["sha256"]
 
 
 START = 'title = "T"\nsource = "X"\nquestion = "Q?"\n'
 ONE = '[variants.a]\nspace = "resnet"\n'
 WRONG = {
-    'datset = "digits"\nspaces = ["mlp"]': r"Unknown key in .*own.toml: 'datset'. Did you mean 'dataset'.*Valid: base",
+    'datset = "digits"\nspaces = ["mlp"]': r"Unknown key in .*own.toml: 'datset'. Did you mean 'dataset'.*Valid: also, base",
     'dataset = "digit"\nspaces = ["mlp"]': "Unknown data set 'digit'. Did you mean 'digits'",
     'trials = "many"\nspaces = ["mlp"]': "trials is 'many' in .*own.toml, but must be a whole number",
     'trials = true\nspaces = ["mlp"]': "trials is True",
@@ -129,13 +140,14 @@ WRONG = {
     'figures = ["lines"]\nspaces = ["mlp"]': "Unknown figure of the experiment .*: 'lines'.*Valid: agreement",
     'baseline = "b"\n' + ONE: "Unknown variant as baseline: 'b'. Valid: a",
     'steps = ["b"]\n' + ONE: "Unknown variant in steps: 'b'. Valid: a",
-    "[variants.a]\nwidth = 3": "Unknown key in variants.a of .*: 'width'. Valid: fix, free, network, reference, space",
+    "[variants.a]\nwidth = 3": "Unknown key in variants.a of .*: 'width'. Valid: also, fix, free, network, reference",
     "[variants.a]\nfix = {}": "variants.a of the experiment .* has no space",
     ONE + "fix = { widht = 8 }": "Unknown hyperparameter in fix of a 'widht'. Did you mean 'width'",
     ONE + "fix = { width = 9 }": "width is 9 in fix of a, but must be one of 8, 12, 16, 24, 32: .*space resnet",
     ONE + 'fix = { sgd_lr = "fast" }': "sgd_lr is 'fast' in fix of a, but must be a number from 0.003 to 2",
     ONE + "fix = { sgd_lr = 5 }": "sgd_lr is 5 in fix of a, but must be a number from 0.003 to 2",
     ONE + "fix = { blocks = 1.5 }": "blocks is 1.5 in fix of a, but must be a whole number from 1 to 3",
+    ONE + 'also = ["class_weight"]': "in also, beside resnet: 'class_weight'.*Valid: class_weights",
     ONE + 'free = ["widht"]': "Unknown hyperparameter in free of a 'widht'",
     ONE + 'network = "A-resnet"': "Unknown network of a 'A-resnet'. Did you mean 'A-resnet18'",
     ONE + 'network = "A-densenet"': "has the network A-densenet, a densenet, but the space resnet",

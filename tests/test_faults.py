@@ -70,6 +70,8 @@ def test_a_study_survives_faults_of_every_sort() -> None:
     steps = [["node lost"], ["worker stopped"], ["checkpoint damaged, worker killed"]]
     steps += [["disk full: checkpoint, report", "log line garbled", "folder moved", "clock jumps"]]
     assert {kind for step in steps for kind in step} <= {*RUNNING, *STOPS, *STOPPED}
-    judge = campaign(steps, seed=0, limit=60, margin=12)  # three workers begin at once on a busy machine: 20 s were too few
+    judge = campaign(
+        steps, seed=0, limit=60, margin=12
+    )  # three workers begin at once on a busy machine: 20 s were too few
     assert judge.all_is_well, judge.wrongs
     assert judge.summary()["states"].keys() >= {"finished", "stopped"}
