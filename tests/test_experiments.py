@@ -11,7 +11,10 @@ import pytest
 import torch
 from optuna.distributions import CategoricalDistribution
 
+import analysis
 import models
+from analysis.checks.record import Record
+from analysis.checks.remedies import commands
 from analysis.figures import FIGURES
 from analysis.replication import REPORTED
 from data_utils.datasets import DATASETS, load
@@ -19,9 +22,10 @@ from study import launch, variants
 from study import plan as planning
 from study.experiment import EXPERIMENTS, KEYS, SCALES, VARIANT, Experiment, read, spaces
 from study.plan import Plan, PlanError
-from study.run import main, parser
+from study.run import _plan, main, parser
 from study.space import Space
 from study.spaces import SPACES
+from tests.sample_run import SampleRun
 
 NAMES = {
     *("two_networks", "convolution_by_hand", "small_cnn", "dilation", "plain_or_residual"),
@@ -302,3 +306,15 @@ def test_the_commands_of_the_replication_can_be_planned(tmp_path: Path) -> None:
         plan_of(experiment, spaces=tuple(asked.space or experiment.variants), runs=tmp_path).check(SPACES, DATASETS)
         named.add(asked.experiment)
     assert named >= {row["experiment"] for row in REPORTED if "experiment" in row}
+
+
+def test_the_commands_of_the_audit_are_of_the_same_experiment(tmp_path: Path) -> None:
+    experiment = read("batch_norm", "small")
+    run = SampleRun(spaces=experiment.variants, trials=2, experiment=experiment.content).write(tmp_path / "run")
+    (command,) = commands(Record(analysis.read(run)), {"max_epochs": 40})
+    given = vars(parser().parse_args(command.split()[3:]))
+    left_out = ("space", "no_report", "list_experiments")
+    given = {name: value for name, value in given.items() if value is not None and name not in left_out}
+    plan = _plan(given)
+    assert plan.experiment == experiment.content
+    assert (plan.max_epochs, plan.trials, plan.spaces) == (40, 2, experiment.variants)

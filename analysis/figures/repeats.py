@@ -94,7 +94,8 @@ def _draw(canvas: Canvas, data: pd.DataFrame, plan: Plan, *, label: str, log: bo
         axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.4g}" if str(value).lstrip("0.")[:1] in "25" else "")
     if score and wording.is_fraction(plan):
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
-    axes.set_xlabel(label)
+    unit = "points" if wording.is_fraction(plan) else plan["metric"]["unit"]
+    axes.set_xlabel(f"{label} ({unit})" if score and unit else label)
     seed = Line2D([], [], color=style.QUIET, marker="o", linestyle="", markerfacecolor="none", label="one seed")
     known = bool(data["low"].notna().any())
     name = "mean and 95 % interval" if known else "mean"
