@@ -135,7 +135,7 @@ def test_without_free_everything_else_stays_as_it_was() -> None:
 START = 'title = "T"\nsource = "X"\nquestion = "Q?"\n'
 ONE = '[variants.a]\nspace = "resnet"\n'
 WRONG = {
-    'datset = "digits"\nspaces = ["mlp"]': r"Unknown key in .*own.toml: 'datset'. Did you mean 'dataset'.*Valid: also, base",
+    'datset = "digits"\nspaces = ["mlp"]': "Unknown key in .*: 'datset'. Did you mean 'dataset'.*Valid: also, base",
     'dataset = "digit"\nspaces = ["mlp"]': "Unknown data set 'digit'. Did you mean 'digits'",
     'trials = "many"\nspaces = ["mlp"]': "trials is 'many' in .*own.toml, but must be a whole number",
     'trials = true\nspaces = ["mlp"]': "trials is True",
