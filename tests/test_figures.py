@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 import analysis
 from analysis import style
-from analysis.figures import FIGURES, ON_REQUEST, Figure, chapters
+from analysis.figures import CHAPTERS, FIGURES, ON_REQUEST, Figure, chapters
 from analysis.figures.effects import MOST_SHOWN, shown
 from analysis.figures.predictions import short_names
 from analysis.tables import StudyTables
@@ -90,7 +90,7 @@ def test_a_figure_draws_or_says_what_is_missing(studies: dict[str, StudyTables],
 
 def test_what_an_experiment_names_comes_first_and_nothing_is_shown_twice(studies: dict[str, StudyTables]) -> None:
     asked = chapters(studies["ablation"].plan)
-    assert list(asked) == ["The question", "The winners", "The search", "The hyperparameters", "The classes"]
+    assert list(asked) == ["The question", *CHAPTERS]
     assert list(asked["The question"]) == ["isolation", "gain"]
     assert "gain" not in asked["The winners"]
     names = [name for figures in asked.values() for name in figures]
