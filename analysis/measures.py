@@ -37,9 +37,12 @@ def sentences(tables: StudyTables) -> list[str]:
     start, found = restorations.untouched(tables), restorations.images(tables)
     if not start:
         return []
-    means = [f"{space} {mean:.3f}" for space, mean in found.groupby("space", sort=False)["ssim_after"].mean().items()]
-    before = f"{wording.score(start['psnr'], tables.plan)} and SSIM {start['ssim']:.3f}"
-    return [f"The test images as they are have {before}; as the winners restore them, SSIM is {wording.listed(means)}."]
+    before = f"The test images as they are have {wording.score(start['psnr'], tables.plan)}"
+    if pd.isna(start["ssim"]):  # images smaller than its window
+        return [f"{before}."]
+    means = found.groupby("space", sort=False)["ssim_after"].mean()
+    after = wording.listed([f"{mean:.3f} as {space} restores them" for space, mean in means.items()])
+    return [f"{before} and SSIM {start['ssim']:.3f}; SSIM is {after}."]
 
 
 def explained(tables: StudyTables) -> str:

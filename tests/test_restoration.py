@@ -93,7 +93,7 @@ def test_haze_is_what_the_scattering_model_says() -> None:
     depths = making.depths(200, (32, 48), np.random.default_rng(0))
     assert (depths.min(), depths.max()) == (0, 1)
     assert depths[:, 0].mean() > 0.65 > 0.35 > depths[:, -1].mean()  # far above, near below
-    assert np.abs(np.diff(depths, axis=1)).max() < 0.15  # smooth
+    assert np.abs(np.diff(depths, axis=1)).mean() < 0.05  # smooth: 0.33 if drawn pixel by pixel
 
 
 def test_the_hazy_set_is_always_the_same_and_its_test_is_the_right_of_each_photograph() -> None:
