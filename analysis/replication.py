@@ -182,7 +182,7 @@ def page(measurements: list[Row]) -> str:
     names = ("source", "network", "setting", "reported", "ours", "reported lies")
     lines = [INTRODUCTION, _line((*names, "remark")), _line(["---"] * (len(names) + 1))]
     for row in REPORTED:
-        mine = [found for found in measurements if found["id"] == row["id"]]
+        mine: list[Row | None] = [found for found in measurements if found["id"] == row["id"]]
         for measured in mine or [None]:
             cells = shown(row, measured)
             lines.append(_line([*(cells[name] for name in names), row["reason"] or wording.MISSING]))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from optuna.distributions import CategoricalDistribution
+from rich.console import Console
 
 import analysis
 import models
@@ -18,6 +19,7 @@ from analysis.checks.remedies import commands
 from analysis.figures import FIGURES
 from analysis.replication import REPORTED
 from data_utils.datasets import DATASETS, load
+from data_utils.images import Images
 from study import launch, variants
 from study import plan as planning
 from study.experiment import EXPERIMENTS, KEYS, SCALES, VARIANT, Experiment, read, spaces
@@ -98,7 +100,7 @@ def test_the_first_trial_of_a_variant_is_what_its_source_prints(row: dict[str, A
 
 
 def test_what_is_held_has_one_value_and_what_cannot_apply_is_gone() -> None:
-    variant = {
+    variant: dict[str, Any] = {
         **{"space": "resnet", "network": "B-resnet18", "fix": {"width": 8, "optimizer": "adam"}},
         **{"reference": {"adam_lr": 1e-3, "batch_size": 512}, "free": ["adam_lr", "batch_size"], "also": []},
     }
@@ -240,7 +242,7 @@ def test_an_own_file_finds_the_space_beside_it(tmp_path: Path) -> None:
 def stored(experiment: Experiment, tmp_path: Path) -> tuple[planning.Json, Plan, launch.Study]:
     """Study.json of a study, read back, its plan, and what would be resumed."""
     plan = plan_of(experiment, runs=tmp_path)
-    study = launch._prepare(plan, launch.Console(quiet=True))
+    study = launch._prepare(plan, Console(quiet=True))
     content = planning.describe(plan, study.spaces, study.dataset, study.data, {})
     plan.folder.mkdir(parents=True)
     (plan.folder / "study.json").write_text(json.dumps(content))
@@ -253,7 +255,7 @@ def test_a_resume_rebuilds_the_same_spaces_and_data_without_the_file(
     content, plan, before = stored(read("plain_or_residual", "small"), tmp_path)
     again = Plan.from_json(plan.folder, content)
     assert (again.spaces, again.experiment, again.train_images) == (plan.spaces, plan.experiment, 400)
-    study = launch._prepare(again, launch.Console(quiet=True), content)
+    study = launch._prepare(again, Console(quiet=True), content)
     assert {name: space.to_json() for name, space in study.spaces.items()} == {
         name: space.to_json() for name, space in before.spaces.items()
     }
@@ -267,7 +269,7 @@ def test_a_resume_rebuilds_the_same_spaces_and_data_without_the_file(
     wider = replace(next(p for p in changed.training if p.name == "adam_lr"), role="scientific")
     place = [p.name for p in changed.training].index("adam_lr")
     monkeypatch.setitem(SPACES, "plain", replace(changed, training=(*fewer[:place], wider, *fewer[place:])))
-    study = launch._prepare(again, launch.Console(quiet=True), content)
+    study = launch._prepare(again, Console(quiet=True), content)
     with pytest.raises(PlanError, match="Space 'plain' has changed since the study began"):
         planning.check_unchanged(content, study.spaces, study.dataset, study.data)
 
@@ -277,6 +279,7 @@ def test_fewer_images_are_the_same_in_every_study_and_of_every_class(tmp_path: P
     few, again = (launch._fewer(digits, 100) for _ in range(2))
     assert few.train.sha256() == again.train.sha256()
     assert len(few.train) == 100
+    assert isinstance(few.train, Images)
     assert set(few.train.labels.tolist()) == set(range(10))
     assert few.test is digits.test
     assert launch._fewer(digits, None) is digits

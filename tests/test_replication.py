@@ -14,7 +14,7 @@ from tests.sample_run import SampleRun
 
 DOCS = Path(__file__).parents[1] / "docs"
 ROWS = {row["id"]: row for row in replication.REPORTED}
-C = {
+C: dict[str, Any] = {
     **{"title": "Four networks", "source": "C", "question": "Which?", "name": "four_networks", "file": None},
     **{"scale": "printed", "figures": ["test_scores"], "baseline": None, "steps": [], "variants": {}},
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def _runs(tables: StudyTables) -> pd.DataFrame:
 
 def _with_means(seeds: pd.DataFrame, *, ratio: bool) -> pd.DataFrame:
     """Add to `space`, `seed`, `value` a mean per space with its 95 % interval over seeds, that of logs of a `ratio`."""
-    rows = seeds.assign(kind="seed").to_dict("records")
+    rows: list[dict[Any, Any]] = seeds.assign(kind="seed").to_dict("records")
     there, back = (np.log, np.exp) if ratio else (np.asarray, np.asarray)
     for space, mine in seeds.groupby("space", sort=False):
         mean = intervals.mean_of(there(mine["value"].to_numpy(dtype=float)), stats.generator())
@@ -105,8 +106,8 @@ def _draw(canvas: Canvas, data: pd.DataFrame, plan: Plan, *, label: str, log: bo
 
 
 def _sizes(data: pd.DataFrame) -> str:
-    means = data[data["kind"] == "mean"]
-    return wording.listed([f"{row.space} n = {int(row.n)}" for row in means.itertuples()])
+    means = data[data["kind"] == "mean"].astype({"n": int})
+    return wording.listed([f"{row.space} n = {row.n}" for row in means.itertuples()])
 
 
 def _alt(data: pd.DataFrame, tables: StudyTables, *, says: str, write: Callable[[float, Plan], str]) -> str:
@@ -173,7 +174,7 @@ def agreement_data(tables: StudyTables) -> pd.DataFrame:
     mine["shown"] = mine["difference"].clip(lower=LEAST_SHOWN)
     same = _same_classes(tables, baseline)
     found = mine.merge(same, on=["space", "seed"], how="left").assign(baseline=baseline)
-    return found[AGREEMENT_COLUMNS]
+    return pd.DataFrame(found, columns=AGREEMENT_COLUMNS)
 
 
 def _same_classes(tables: StudyTables, baseline: str) -> pd.DataFrame:

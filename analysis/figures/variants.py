@@ -169,7 +169,8 @@ _STEP_LOOKS: dict[str, dict[str, Any]] = {
 
 def caption_steps(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what a step is and at which level its gain was judged."""
-    sizes = [f"{row.space} n = {int(row.n)}" for row in data[data["kind"] == "score"].itertuples()]
+    scores = data[data["kind"] == "score"].astype({"n": int})
+    sizes = [f"{row.space} n = {row.n}" for row in scores.itertuples()]
     return (
         f"Above: test {tables.plan['metric']['name']} of each step's winner, mean of its retrained seeds "
         f"({wording.listed(sizes)}) with the 95 % interval over seeds and test images. Below: its gain over the first "
