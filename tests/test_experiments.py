@@ -102,12 +102,16 @@ def test_the_first_trial_of_a_variant_is_what_its_source_prints(row: dict[str, A
 def test_what_is_held_has_one_value_and_what_cannot_apply_is_gone() -> None:
     variant: dict[str, Any] = {
         **{"space": "resnet", "network": "B-resnet18", "fix": {"width": 8, "optimizer": "adam"}},
-        **{"reference": {"adam_lr": 1e-3, "batch_size": 512}, "free": ["adam_lr", "batch_size"], "also": []},
+        **{
+            "reference": {"width": 12, "adam_lr": 1e-3, "batch_size": 512},
+            "free": ["adam_lr", "batch_size"],
+            "also": [],
+        },
     }
     space = variants.build("mine", variant)
     by_name = {parameter.name: parameter for parameter in space.parameters}
     assert {name for name, parameter in by_name.items() if parameter.role != "fixed"} == {"adam_lr", "batch_size"}
-    assert by_name["width"].distribution == CategoricalDistribution((8,))  # fix goes before the network's 64
+    assert by_name["width"].distribution == CategoricalDistribution((8,))  # fix goes before both reference and network
     assert not {"sgd_lr", "momentum_form", "momentum", "adamw_lr", "strength", "mix_alpha"} & set(by_name)
     assert space.name == "mine"
     assert space.reference == {

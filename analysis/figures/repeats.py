@@ -91,8 +91,8 @@ def _draw(canvas: Canvas, data: pd.DataFrame, plan: Plan, *, label: str, log: bo
     axes.grid(axis="x")
     if log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.4g}" if str(value).lstrip("0.")[:1] in "25" else "")
+        axes.xaxis.set_major_formatter(lambda value, _: _number(value, plan))
+        axes.xaxis.set_minor_formatter(lambda value, _: _number(value, plan) if f"{value:e}"[0] in "25" else "")
     if score and wording.is_fraction(plan):
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
     unit = "points" if wording.is_fraction(plan) else plan["metric"]["unit"]
