@@ -57,7 +57,9 @@ def images(tables: StudyTables) -> pd.DataFrame:
     """
     columns = ["space", "index", "before", "after", "ssim_before", "ssim_after", "seeds"]
     start, rows = _untouched(tables), []
-    for space, runs in _by_space(tables).items() if start is not None else ():
+    if start is None:
+        return pd.DataFrame(columns=columns)
+    for space, runs in _by_space(tables).items():
         means = {name: np.mean([run[name] for run in runs], axis=0) for name in MEASURES}
         columns_of = {"before": start["psnr"], "after": means["psnr"]}
         columns_of |= {"ssim_before": start["ssim"], "ssim_after": means["ssim"]}

@@ -98,7 +98,7 @@ class Slot:
         return [place(array, self._device, self._gpus, len(arrays)) for array in arrays]
 
     def _batches(self, split: Subset, sources: list[Source]) -> Batches:
-        mean, deviation = self._statistics
         if isinstance(split.images, Pairs):
-            return PairedBatches(split, *sources, mean=mean, deviation=deviation, device=self._device)
-        return Batches(split, *sources, mean=mean, deviation=deviation, device=self._device)
+            images, targets = sources
+            return PairedBatches(split, images, targets, *self._statistics, self._device)
+        return Batches(split, sources[0], *self._statistics, self._device)

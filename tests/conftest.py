@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from data_utils.batches import Batches, PairedBatches
 from data_utils.datasets import load
-from data_utils.images import Images, Pairs, Task
+from data_utils.images import Examples, Images, Pairs, Task
 from data_utils.placement import Resident
 from data_utils.splits import SearchData, Subset, split
 from study.space import Space
@@ -73,12 +74,24 @@ def hazy() -> SearchData:
     return split(load("hazy", Path("unused")).train, seed=0)
 
 
+def labels_of(part: Examples) -> NDArray[np.int64]:
+    """The labels of a split of a data set of classes."""
+    assert isinstance(part, Images)
+    return part.labels
+
+
+def targets_of(part: Examples) -> NDArray[np.uint8]:
+    """The targets of a split of a data set of pairs."""
+    assert isinstance(part, Pairs)
+    return part.targets
+
+
 def pair_batches(pairs: Pairs) -> PairedBatches:
     """Batches of all `pairs`, on the CPU, normalised by 0.5 and 0.25."""
     whole = Subset(pairs, np.arange(len(pairs)))
-    sources = (Resident(side, CPU) for side in (pairs.images, pairs.targets))
+    images, targets = (Resident(side, CPU) for side in (pairs.images, pairs.targets))
     channels = pairs.images.shape[3]
-    return PairedBatches(whole, *sources, [0.5] * channels, [0.25] * channels, CPU)
+    return PairedBatches(whole, images, targets, [0.5] * channels, [0.25] * channels, CPU)
 
 
 @pytest.fixture(scope="session")

@@ -342,7 +342,7 @@ def _pictures(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def _write_pairs(path: Path) -> None:
     rng, kept = np.random.default_rng(6), np.arange(0, 3 * KEPT_PAIRS, 3)
-    before = {"psnr": rng.normal(15, 2, TEST_PAIRS), "ssim": rng.uniform(0.5, 0.8, TEST_PAIRS)}
+    before: dict[str, Any] = {"psnr": rng.normal(15, 2, TEST_PAIRS), "ssim": rng.uniform(0.5, 0.8, TEST_PAIRS)}
     np.savez(path, index=kept, image=_pictures(1), target=_pictures(2), **before)
 
 

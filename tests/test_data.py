@@ -16,7 +16,7 @@ from data_utils.datasets import DATASETS, load
 from data_utils.images import Images
 from data_utils.placement import Resident, Streamed, as_tensor, fits, place
 from data_utils.splits import SearchData, Subset, split, stratified
-from tests.conftest import CPU, batches_of
+from tests.conftest import CPU, batches_of, labels_of
 
 # Real files, if this machine has them: the folder that torchvision calls `root`.
 FILES = Path(os.environ.get("ARCHSTUDY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -31,7 +31,7 @@ def test_digits_are_scikit_learns_with_the_full_range_of_grey() -> None:
     assert digits.train.images.max() == 255
     assert digits.classes == tuple("0123456789")
     assert not digits.mirror
-    assert set(np.bincount(digits.test.labels)) <= {35, 36, 37}
+    assert set(np.bincount(labels_of(digits.test))) <= {35, 36, 37}
 
 
 def test_the_checksum_of_the_digits_never_changes() -> None:
@@ -42,7 +42,7 @@ def test_the_checksum_of_the_digits_never_changes() -> None:
 def test_digits_in_another_size_show_the_same_and_a_larger_test_split_is_drawn_like_the_first() -> None:
     digits, large = load("digits", Path("unused")), load("digits", Path("unused"), image_size=(16, 24))
     assert large.image_shape == (1, 16, 24)
-    assert np.array_equal(large.test.labels, digits.test.labels)
+    assert np.array_equal(labels_of(large.test), labels_of(digits.test))
     means, expected = (part.images.mean(axis=(1, 2, 3)) for part in (large.train, digits.train))
     assert np.corrcoef(means, expected)[0, 1] > 0.99
     half = load("digits", Path("unused"), test_fraction=0.5)
@@ -232,7 +232,7 @@ def test_fashion_mnist_is_read_from_its_idx_files() -> None:
     assert fashion.classes[9] == "Ankle boot"
     assert fashion.mirror
     assert len(fashion.train) >= 1700
-    assert fashion.train.labels[0] == 9  # the data set's well-known first image
+    assert labels_of(fashion.train)[0] == 9  # the data set's well-known first image
     assert 60 < fashion.train.images.mean() < 85
     assert (fashion.mirror, load("digits", FILES).mirror) == (True, False)
     assert load("fashion_mnist", FILES, image_size=(96, 96)).image_shape == (1, 96, 96)

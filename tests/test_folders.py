@@ -21,6 +21,7 @@ from data_utils.folders import SEARCH_LEAST, find, load_folder
 from data_utils.images import Dataset
 from data_utils.pairs import load_pairs
 from data_utils.request import Request
+from tests.conftest import labels_of, targets_of
 from tests.test_data import FILES
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
@@ -177,7 +178,7 @@ def test_the_last_fifth_of_each_class_in_name_order_is_the_test(tmp_path: Path) 
     assert (dataset.name, dataset.classes, dataset.image_shape) == ("vehicles", ("bus", "car"), (3, 8, 8))
     assert numbers(dataset.train.images) == [*range(10), *range(100, 110)]
     assert numbers(dataset.test.images) == [10, 11, 110, 111]  # 2.4 rounded
-    assert dataset.test.labels.tolist() == [0, 0, 1, 1]
+    assert labels_of(dataset.test).tolist() == [0, 0, 1, 1]
     assert dataset.mirror
     assert dataset.skipped == ()
 
@@ -209,7 +210,7 @@ def test_folders_inside_a_class_folder_and_odd_names_are_found(tmp_path: Path) -
     (tmp_path / "README.txt").write_text("not looked at")
     (tmp_path / ".git").mkdir()
     dataset = load_it(tmp_path)
-    every = numbers(dataset.train.images[dataset.train.labels == 0]) + numbers(dataset.test.images[:3])
+    every = numbers(dataset.train.images[labels_of(dataset.train) == 0]) + numbers(dataset.test.images[:3])
     assert sorted(every) == [*range(10), 50, 51, 52, 53]
     assert dataset.skipped == ()
 
@@ -265,7 +266,7 @@ def test_a_class_that_is_too_small_is_named_with_its_count(tmp_path: Path) -> No
     assert message.endswith("Add images or leave the class out.")
     for number in range(SEARCH_LEAST + 1):
         numbered(tmp_path / "car" / f"{number}.png", number)
-    assert load_it(tmp_path).test.labels.tolist() == [0, 0, 1]
+    assert labels_of(load_it(tmp_path).test).tolist() == [0, 0, 1]
     assert refusal(tmp_path, test_fraction=0.5).endswith("leave the class out, or change --test-fraction.")
 
 
@@ -352,7 +353,7 @@ def test_what_is_no_image_is_left_out_and_named(tmp_path: Path) -> None:
         "bus/notes.txt": "not the ending of an image",
     }
     assert "truncated" in reasons["bus/1.png"]
-    assert numbers(dataset.train.images[dataset.train.labels == 0]) == [0, *range(2, 8)]
+    assert numbers(dataset.train.images[labels_of(dataset.train) == 0]) == [0, *range(2, 8)]
     assert numbers(dataset.test.images) == [8, 9, 108, 109]
     assert load_it(tmp_path).skipped == dataset.skipped  # from the cache as well
 
@@ -600,11 +601,11 @@ def pairs(folder: Path, names: tuple[str, str] = ("input", "target"), count: int
 def test_pairs_go_by_name_and_the_last_are_the_test(tmp_path: Path, names: tuple[str, str]) -> None:
     dataset = load_pairs(Request(pairs(tmp_path, names)))
     assert dataset.train.images.shape == (8, 8, 8, 3)
-    assert dataset.train.targets.shape == (8, 8, 8, 3)  # grey ones beside colour ones become colour
+    assert targets_of(dataset.train).shape == (8, 8, 8, 3)  # grey ones beside colour ones become colour
     assert numbers(dataset.train.images) == list(range(8))
-    assert numbers(dataset.train.targets) == list(range(100, 108))
+    assert numbers(targets_of(dataset.train)) == list(range(100, 108))
     assert numbers(dataset.test.images) == [8, 9]
-    assert numbers(dataset.test.targets) == [108, 109]
+    assert numbers(targets_of(dataset.test)) == [108, 109]
     assert len(load_pairs(Request(tmp_path, test_fraction=0.5)).test) == 5
 
 
@@ -616,7 +617,7 @@ def test_files_without_a_partner_or_that_are_no_image_go_with_theirs(tmp_path: P
     numbered(tmp_path / "input" / "sub" / "new.png", 50)
     dataset = load_pairs(Request(tmp_path))
     assert numbers(dataset.train.images) == [0, 1, 3, 4, 6, 8]
-    assert numbers(dataset.train.targets) == [100, 101, 103, 104, 106, 108]
+    assert numbers(targets_of(dataset.train)) == [100, 101, 103, 104, 106, 108]
     assert list(dataset.skipped) == [
         ("input/sub/new.png", "no file of this name in target/"),
         ("target/2.png", "no file of this name in input/"),
@@ -660,6 +661,6 @@ def test_the_photographs_of_cifar10(tmp_path: Path) -> None:
     file = find(Request(tmp_path / "cifar10")).search["ship"][17].name
     expected = np.asarray(Image.open(tmp_path / "cifar10" / file))
     assert np.array_equal(dataset.train.images[5017], expected)
-    sea, fur = (dataset.train.images[dataset.train.labels == label].mean(axis=(0, 1, 2)) for label in (1, 0))
+    sea, fur = (dataset.train.images[labels_of(dataset.train) == label].mean(axis=(0, 1, 2)) for label in (1, 0))
     assert sea[2] > sea[0]  # blue above red
     assert fur[0] > fur[2]

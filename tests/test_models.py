@@ -148,7 +148,7 @@ def test_a_network_is_told_of_classes_if_it_has_them_and_not_else(name: str, cla
 
 
 def test_a_residual_body_takes_convolutions_in_twos_and_a_dilated_one_sees_further() -> None:
-    options = {"width": 8, "skip": "none", "norm": "none", "activation": "relu", "depth": 2}
+    options: dict[str, Any] = {"width": 8, "skip": "none", "norm": "none", "activation": "relu", "depth": 2}
     with pytest.raises(ValueError, match=r"depth is 3, .*Take 4"):
         models.build("dehaze", in_channels=1, image_size=(9, 9), **{**options, "depth": 3}, body="residual")
     image, seen = torch.zeros(1, 1, 33, 33), {}

@@ -15,7 +15,7 @@ from study.packing import GIB
 from study.plan import Plan, PlanError, check_images, place
 from study.sampler import Sampler
 from study.spaces import SPACES
-from tests.conftest import architecture, narrow, shape_for
+from tests.conftest import architecture, labels_of, narrow, shape_for
 
 PLAN = Plan(("resnet",), gpus_per_trial="auto")
 PROBE = Probe("resnet", "a GPU", gpu_bytes=10 * GIB, trial_bytes=2 * GIB, images_per_second=1000.0, busy=0.1)
@@ -122,7 +122,7 @@ def test_the_smallest_image_of_a_space_is_what_its_networks_take(space: str) -> 
 def test_images_too_small_for_a_space_are_refused_with_the_size_and_the_flag() -> None:
     digits = load("digits", Path("unused"))
     check_images(list(SPACES.values()), digits)
-    tiny = replace(digits, train=Images(digits.train.images[:, :7], digits.train.labels))
+    tiny = replace(digits, train=Images(digits.train.images[:, :7], labels_of(digits.train)))
     with pytest.raises(PlanError, match=r"7x8 pixels, too few for nin, alexnet: at least 8x8"):
         check_images([SPACES["nin"], SPACES["vgg"], SPACES["alexnet"]], tiny)
     with pytest.raises(PlanError, match=r"at least 8x8\. Enlarge them with --image-size 8, or leave the space out"):

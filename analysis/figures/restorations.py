@@ -59,7 +59,8 @@ def draw_before_and_after(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> Non
     canvas.set_size_inches(canvas.get_figwidth(), side)
     axes = canvas.subplots()
     spaces = list(data["space"].unique())
-    ends = [data[["before", "after"]].to_numpy().min() - 1, data[["before", "after"]].to_numpy().max() + 1]
+    every = data[["before", "after"]].to_numpy(dtype=float)
+    ends = (float(every.min()) - 1, float(every.max()) + 1)
     axes.plot(ends, ends, color=style.QUIET, linewidth=1, linestyle=(0, (4, 2)), zorder=1)
     for space in spaces:
         rows, look = data[data["space"] == space], style.look(space, plan)

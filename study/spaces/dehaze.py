@@ -1,7 +1,8 @@
 """Image-to-image restoration (B): convolutional, dilated and residual networks, compared as values of `body`.
 
-B prints neither layers nor a training for it. The reference setting is its plain form, which adds what it says
-to its input, as in Zhang et al. 2017 (DnCNN, arXiv 1608.03981), with the training of B's other networks (Adam 1e-3), a batch of 16, since there are few photographs, and the mean squared error.
+B prints neither layers nor a training for it. The reference setting is its plain form, which adds what it says to its
+input, as Zhang et al. 2017 do (DnCNN, arXiv 1608.03981), with the training of B's other networks (Adam 1e-3), a batch
+of 16, since there are few photographs, and the mean squared error.
 
 No hyperparameter is about labels: no smoothing, no mixing. Of augmentations those remain that move an image and
 its target together (`data_utils/batches.py`).
