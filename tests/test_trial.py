@@ -207,12 +207,12 @@ def test_configurations_that_a_space_offers_build_and_learn(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES)
-def test_fifty_configurations_of_a_space_build_and_take_a_step(
+def test_twenty_configurations_of_a_space_build_and_take_a_step(
     tmp_path: Path, data_for: Callable[[str], TrialData], space: str
 ) -> None:
     trial_data = data_for(space)
     one_step = replace(trial_data, train=trial_data.validation)
-    for index in range(50):
+    for index in range(20):
         config = {**configuration(space, index), "batch_size": 64}
         events = list(train(replace(job(tmp_path / str(index), space, max_epochs=1), config=config), one_step, CPU))
         assert events[-1].get("state") in (None, "diverged"), events[-1]

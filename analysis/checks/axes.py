@@ -106,8 +106,8 @@ def parts(parameter: dict[str, Any], values: "pd.Series[Any]") -> pd.Series:
     """Return the part of its range in which each of `values` lies, in words: a choice, or a quarter of the range."""
     axis = Axis.of(parameter)
     if axis is None or axis.values:
-        return values.map(wording.value)
+        return values.map({value: wording.value(value) for value in values.unique()})
     places = np.clip((axis.places(values) * PARTS).astype(int), 0, PARTS - 1)
     ends = [wording.value(_round(axis.value(edge / PARTS))) for edge in range(PARTS + 1)]
     names = [f"{low} to {high}" for low, high in pairwise(ends)]
-    return pd.Series([names[place] for place in places], index=values.index, dtype="str")
+    return pd.Series(np.array(names, dtype=object)[places], index=values.index, dtype="str")

@@ -47,7 +47,7 @@ def _pairs(tables: StudyTables, space: str) -> list[pd.DataFrame]:
     parts = []
     for first, second in sorted(combinations(range(min(CANDIDATES, len(names))), 2), key=sum):
         x, y = names[first], names[second]
-        rows = ranking.trials.assign(best=best).dropna(subset=[x, y])
+        rows = ranking.trials[["trial", "index", x, y]].assign(best=best).dropna(subset=[x, y])
         where = {name: _spread(kinds[of], rows, of) for name, of in (("x_height", x), ("y_height", y))}
         values = {"x": rows[x].astype(object), "y": rows[y].astype(object)}
         parts.append(rows[["trial", "best"]].assign(space=space, x_parameter=x, y_parameter=y, **values, **where))

@@ -40,10 +40,9 @@ def effects_data(tables: StudyTables) -> pd.DataFrame:
 
 def _one_effect(tables: StudyTables, space: str, parameter: Mapping[str, Any]) -> pd.DataFrame:
     name = parameter["name"]
-    rows = tables.trials[tables.trials["space"] == space].dropna(subset=name)
-    rows = rows[["space", "trial", "index", "state", "score", "epochs_trained"]].assign(
-        parameter=name, value=rows[name].astype(object)
-    )
+    columns = ["space", "trial", "index", "state", "score", "epochs_trained"]  # all would be copied for each of them
+    rows = tables.trials.loc[tables.trials["space"] == space, [*columns, name]].dropna(subset=name)
+    rows = rows[columns].assign(parameter=name, value=rows[name].astype(object))
     jitter = _jitter_width(parameter) * ((rows["index"] * GOLDEN) % 1 - 0.5)
     choices = {choice: place for place, choice in enumerate(parameter.get("choices", ()))}
     rows["place"] = rows["value"].map(choices) + jitter if choices else rows["value"].astype(float) + jitter
