@@ -260,8 +260,8 @@ def _table(frame: pd.DataFrame, tables: StudyTables, note: str = "") -> Table:
         ]
         for row in (list(zip(frame.columns, values, strict=True)) for values in frame.itertuples(index=False))
     ]
-    own = {*TRIAL_COLUMNS, *tables.final.columns, *measures.COLUMNS}
-    return Table([name.replace("_", " ") if name in own else name for name in frame.columns], rows, note)
+    own = {name: name.replace("_", " ") for name in (*TRIAL_COLUMNS, *tables.final.columns)} | measures.COLUMNS
+    return Table([own.get(name, name) for name in frame.columns], rows, note)
 
 
 def _cell(value: wording.Setting) -> str:

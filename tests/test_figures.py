@@ -315,3 +315,18 @@ def test_svg_files_keep_two_decimals_and_every_text() -> None:
         svg = style.files(canvas)["svg"].decode()
     assert "rate 0.123456 and 7.654321 more" in svg
     assert not re.search(r'[ "]\d+\.\d{3,}[ "]', re.sub(r"<text.*?</text>", "", svg, flags=re.DOTALL))
+
+
+def test_captions_of_restored_images_speak_of_decibels_and_of_no_share_of_images(
+    studies: dict[str, StudyTables],
+) -> None:
+    tables, said = studies["restored"], []
+    for name, figure in FIGURES.items():
+        for _, part, data in figure.parts(name, tables) if figure.is_for(tables.plan) else ():
+            said += [part.caption(data, tables), part.alt(data, tables)]
+            if name in ("test_scores", "final_curves"):
+                said += [axes.get_ylabel() + axes.get_xlabel() for axes in drawn(part, data, tables).axes]
+    text = " ".join(said)
+    assert "test PSNR (dB)" in text
+    assert "Psnr" not in text
+    assert not re.search(r"nats|Wilson|accuracy|from chance", text)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from analysis import stats, style, wording
 from analysis.figures.figure import Figure, Plan
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, is_restoration
 
 # How a curve's end is marked. A finished trial needs no mark: its curve reaches the last epoch.
 ENDS: dict[str, tuple[dict[str, Any], str]] = {
@@ -227,7 +227,7 @@ def draw_final_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
         axes.set_title(title)
         axes.set_xlabel("")
     grid[0, 0].set_yscale("log")  # one bad epoch would flatten all others
-    grid[0, 0].set_ylabel("loss (nats per image)")
+    grid[0, 0].set_ylabel("loss (pixels 0 to 1)" if is_restoration(plan) else "loss (nats per image)")
     style.score_axis(grid[1, 0].yaxis, plan, "")
     grid[1, 0].set_ylabel(grid[1, 0].get_ylabel().strip())
     canvas.align_ylabels()
@@ -257,13 +257,16 @@ def caption_final_curves(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what thin and thick lines are."""
     runs = data.dropna(subset="final").groupby("space", sort=False)["final"].nunique()
     sizes = wording.listed([f"{space} n = {n}" for space, n in runs.items()])
+    of_loss = ""
+    if is_restoration(tables.plan):
+        of_loss = " Loss of training: the one that the winner was trained with; of validation: mean squared error."
     return (
         f"Loss and {tables.plan['metric']['name']} of the final runs of each winner, retrained from scratch "
         "with fresh "
         f"seeds ({sizes}). Thin: one seed. Thick: mean over the seeds, at epochs that all of them have; no "
         "band. Training "
         "values are means over the epoch in training mode, validation values are taken "
-        "after it."
+        f"after it.{of_loss}"
     )
 
 

@@ -168,14 +168,15 @@ def caption_worth(data: pd.DataFrame, tables: StudyTables) -> str:
         f"{space} n = {n}" for space, n in data[data["stage"] >= 2].groupby("space", sort=False)["n"].max().items()
     ]
     retrained = f" ({wording.listed(sizes)})" if sizes else ""
+    over = "of retrained runs over seeds, for these images"
+    if stats.validation_images(tables):
+        over = "of one run over images (Wilson), of retrained ones over seeds and images"
     return (
-        f"{tables.plan['metric']['name'].capitalize()} from the reference setting over the winner in the "
-        "search, one run "
-        f"each, to the mean of the winner's retrained seeds{retrained}, on the validation and on the test "
-        "split. Bars: "
-        "95 % intervals, of one run over images (Wilson), of retrained ones over seeds and images; none below "
-        f"{SMALLEST_SAMPLE} seeds. First step: what tuning gained, with the luck of having been chosen; second: that "
-        "luck; from the second mark to the last: the selection gap. Marks are set apart sideways."
+        f"{wording.metric(tables.plan)} from the reference setting over the winner in the search, one run each, to the "
+        f"mean of the winner's retrained seeds{retrained}, on the validation and on the test split. Bars: 95 % "
+        f"intervals, {over}; none below {SMALLEST_SAMPLE} seeds. First step: what tuning gained, with the luck of "
+        "having been chosen; second: that luck; from the second mark to the last: the selection gap. Marks are set "
+        "apart sideways."
     )
 
 
