@@ -128,6 +128,19 @@ def test_late_changes_are_those_of_the_last_quarter(tables: StudyTables) -> None
     assert row["value"] == pytest.approx(float(np.mean(late)))
 
 
+def test_seeds_that_agree_have_no_interval_and_no_interval_goes_below_zero(tables: StudyTables) -> None:
+    curves = tables.final_epochs.merge(tables.final[["final", "space", "seed"]], on="final")
+    wild = (curves["space"] == "resnet") & (curves["seed"] == 1)
+    curves.loc[curves["space"] != "densenet", "val_score"] = 0.5
+    curves.loc[wild & (curves["epoch"] == MAX_EPOCHS), "val_score"] = 0.9
+    data = FIGURES["late_spread"].data(replace(tables, final_epochs=curves.drop(columns=["space", "seed"])))
+    means = data[data["kind"] == "mean"].set_index("space")
+    assert means.loc["plain", ["value"]].tolist() == [0]
+    assert means.loc["plain", ["low", "high"]].isna().all()
+    assert means.loc["resnet", "low"] == 0
+    assert means.loc["resnet", "high"] > means.loc["resnet", "value"] > 0
+
+
 def test_agreement_is_zero_with_equal_curves_and_what_was_added_otherwise(tables: StudyTables) -> None:
     curves = tables.final_epochs.merge(tables.final[["final", "space", "seed"]], on="final")
     plain = curves[curves["space"] == "plain"].set_index(["seed", "epoch"])["val_loss"]

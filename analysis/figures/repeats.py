@@ -35,9 +35,10 @@ def _with_means(seeds: pd.DataFrame, *, ratio: bool) -> pd.DataFrame:
     there, back = (np.log, np.exp) if ratio else (np.asarray, np.asarray)
     for space, mine in seeds.groupby("space", sort=False):
         mean = intervals.mean_of(there(mine["value"].to_numpy(dtype=float)), stats.generator())
-        below, above = mean.reach(LEVEL)
-        ends = {"low": float(back(mean.value - below)), "high": float(back(mean.value + above))}
-        rows.append({"space": space, "kind": "mean", "value": float(back(mean.value)), **ends, "n": mean.n})
+        found = intervals.square_and_add(mean.value, mean.n, mean.reach(LEVEL))
+        low, value, high = (float(back(end)) for end in (found.low, found.mean, found.high))
+        ends = {"low": max(low, 0.0) if found.known else low, "high": high}  # nothing here can be below 0
+        rows.append({"space": space, "kind": "mean", "value": value, **ends, "n": mean.n})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -117,6 +118,10 @@ def _alt(data: pd.DataFrame, tables: StudyTables, *, says: str, write: Callable[
         ends = f" ({write(row['low'], tables.plan)} to {write(row['high'], tables.plan)})"
         parts.append(f"{row['space']} {write(row['value'], tables.plan)}{ends if pd.notna(row['low']) else ''}")
     return f"{says}: " + "; ".join(parts) + "."
+
+
+def _change(value: float, plan: Plan) -> str:
+    return f"{wording.difference(value, plan)} {'points' if wording.is_fraction(plan) else plan['metric']['unit']}"
 
 
 def _number(value: float, _plan: Plan) -> str:
@@ -276,6 +281,6 @@ LATE_SPREAD = Figure(
     data=late_spread_data,
     draw=partial(_draw, label="change of the validation score from epoch to epoch", log=False, score=True),
     caption=caption_late_spread,
-    alt=partial(_alt, says="Change from epoch to epoch late in the training", write=wording.score),
+    alt=partial(_alt, says="Change from epoch to epoch late in the training", write=_change),
     absent="No final run has finished yet.",
 )
