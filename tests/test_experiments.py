@@ -123,7 +123,8 @@ def test_what_is_held_has_one_value_and_what_cannot_apply_is_gone() -> None:
 
 
 def test_a_hyperparameter_that_only_some_studies_want_is_searched_from_what_leaves_the_training_as_it_is() -> None:
-    variant = {"space": "mlp", "network": None, "also": ["class_weights"], "fix": {}, "reference": {}, "free": None}
+    variant: dict[str, Any] = {"space": "mlp"}
+    variant |= {"network": None, "also": ["class_weights"], "fix": {}, "reference": {}, "free": None}
     space = variants.build("weighted", variant)
     assert [p.name for p in space.parameters][-1] == "class_weights"
     assert space.reference["class_weights"] == "none"
