@@ -603,12 +603,21 @@ def draw(faults: int, generator: random.Random) -> list[list[str]]:
     return steps
 
 
+def _inject(stage: Stage, fault: Callable[[Stage], Seen]) -> Seen:
+    """Inject a fault. The process that it was meant for may have ended meanwhile: then another one is meant."""
+    while True:
+        try:
+            return fault(stage)
+        except (ProcessLookupError, FileNotFoundError):
+            stage.wait_for_work()
+
+
 def strike(stage: Stage, kind: str) -> None:
     """Inject one fault and see its effect."""
     before = stage.events()
     stage.injected.append(Injected(kind, len(before)))
     if kind in RUNNING:
-        seen = RUNNING[kind][1](stage)
+        seen = _inject(stage, RUNNING[kind][1])
         stage.wait_for(lambda events: any(map(seen, events)), len(before), kind)
     else:
         {**STOPS, **STOPPED}[kind][1](stage)
