@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
 def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     """Give each flag with a value: its name, its type, what stands for the value in the help, and the help."""
     yield "--dataset", str, "NAME", f"{', '.join(DATASETS)} (default {DEFAULT.dataset}, no download)"
-    where = f"where data sets lie or are downloaded to; for folder: your class folders (default {DEFAULT.data_dir})"
+    where = f"where data sets lie or are downloaded to; for folder and pairs: yours (default {DEFAULT.data_dir})"
     yield "--data-dir", Path, "DIR", where
     yield "--image-size", _size, "SIZE", "resize to this height and width: 64, or 48x64 (default: as the images are)"
     share = f"share of each class for the test, where the source defines none (default {TEST_FRACTION:g})"

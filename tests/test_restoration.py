@@ -15,8 +15,10 @@ import analysis
 from analysis import restorations
 from data_utils import hazy as making
 from data_utils.augmentation import Augmentation
+from data_utils.batches import PairedBatches
 from data_utils.datasets import load
 from data_utils.images import Pairs
+from data_utils.placement import Streamed
 from data_utils.splits import SearchData, Subset, split
 from study import own_network, test_split
 from study import plan as planning
@@ -134,6 +136,20 @@ def test_an_image_and_its_target_are_cropped_and_mirrored_together() -> None:
     assert sum(bool((original == flat).all(dim=1).any()) for original in originals) < 20  # most were changed
     with pytest.raises(ValueError, match="augmentation is 'colour', but of images with a target may be: none, basic"):
         next(batches.shuffled(10, torch.Generator(), replace(BASIC, name="colour")))
+
+
+def test_streamed_pairs_are_exactly_the_resident_ones() -> None:
+    pairs = Pairs(drawn(20, 0), drawn(20, 1))
+    whole, statistics = Subset(pairs, np.arange(20)), ([0.5] * 3, [0.25] * 3)
+    streamed = PairedBatches(whole, Streamed(pairs.images, CPU), Streamed(pairs.targets, CPU), *statistics, device=CPU)
+    for part in ("shuffled", "in_order"):
+        both = []
+        for batches in (pair_batches(pairs), streamed):
+            asked = (8, torch.Generator().manual_seed(1), BASIC) if part == "shuffled" else ()
+            both.append([torch.cat(batch, dim=1) for batch in getattr(batches, part)(*asked)])
+        assert all(torch.equal(*step) for step in zip(*both, strict=True))
+    [found] = streamed.targets(torch.tensor([7, 3]), 2)
+    assert np.array_equal(found.permute(0, 2, 3, 1).numpy(), pairs.targets[[7, 3]])
 
 
 # A trial
