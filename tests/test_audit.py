@@ -508,7 +508,7 @@ def check_command(command: str, tables: StudyTables) -> None:
         assert given["trials"] >= tables.plan["trials"]
         assert given["resume"] == tables.run_dir
         return
-    plan = run._plan({**given, "spaces": tuple(given.pop("space"))})
+    plan = run._plan({"spaces": tuple(given.pop("space")), **given})
     plan.check(SPACES, ["digits"])
     assert plan.folder.parent == tables.run_dir.parent
 
@@ -531,7 +531,8 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     inside(made)
     (command,) = of(made, "length")[0].commands
     given = vars(run.parser().parse_args(shlex.split(command)[3:]))
-    given = {name: value for name, value in given.items() if value is not None and name not in ("no_report", "space")}
+    other = ("no_report", "space", "list_experiments")
+    given = {name: value for name, value in given.items() if value is not None and name not in other}
     before = Plan.from_json(made.folder, made.read().plan, gpus_per_trial=None)
     assert Plan((str(own),), **given) == replace(before, max_epochs=40, name="run-epochs40")
 
