@@ -18,7 +18,7 @@ from scipy.special import ndtr
 
 from analysis import stats, wording
 from analysis.intervals import Floats
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, searched
 
 GRID: Final = 50  # places on which a continuous range is counted
 FEWEST_BEST: Final = 5  # trials among the best; with fewer, chance alone decides
@@ -118,7 +118,7 @@ def _rows(tables: StudyTables, space: str, target: str, epoch: int, ranking: Sta
     chance = stats.generator().permuted(np.tile(among[0], (RESAMPLES, 1)), axis=1)
     drawn = [np.ascontiguousarray(part.T) for part in (among, weights, chance)]  # (N, B), as sparse counting wants it
     rows = []
-    for parameter in tables.plan["spaces"][space]["parameters"]:
+    for parameter in searched(tables.plan, space):
         places = _places(parameter, ranking)
         if places is None:
             continue
@@ -266,7 +266,7 @@ def deciding(tables: StudyTables, space: str) -> tuple[int, list[str]]:
             continue
         once = np.ones((1, len(ranking.key)), dtype=np.float32)
         among, found = among_best(ranking.key, once, ranking.best("best")), {}
-        for parameter in tables.plan["spaces"][space]["parameters"]:
+        for parameter in searched(tables.plan, space):
             places = _places(parameter, ranking)
             share = among.sum(axis=1) / len(ranking.key)
             kind = parameter["type"] == "categorical"

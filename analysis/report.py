@@ -12,15 +12,16 @@ The same run folder gives the same bytes. It may be of a study that still runs. 
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis import audit, budget, importance, measures, stats, summary, verdicts, wording
+from analysis import audit, budget, experiment, importance, measures, stats, summary, verdicts, wording
 from analysis.comparison import write_comparison
-from analysis.figures import CHAPTERS
+from analysis.figures import QUESTION, chapters
 from analysis.importers import Wanted, read_other
 from analysis.layers import layers
 from analysis.paper_tables import paper_tables
@@ -52,7 +53,7 @@ def write_report(
     printed = None if printed_by is None else venue(printed_by)
     source = Path(run_dir)
     other = None if (source / "study.json").exists() else wanted
-    tables = read(source) if other is None else read_other(source, other)
+    tables = replace(read(source) if other is None else read_other(source, other), margin=margin)
     judged = verdicts.judge(tables, margin)
     default = source / "report" if other is None else source.with_name(f"{source.stem}-report")
     folder = default if out is None else Path(out)
@@ -68,7 +69,7 @@ def write_report(
 
 def _sketches(tables: StudyTables) -> Iterator[Sketch]:
     number = 0
-    for chapter, figures in CHAPTERS.items():
+    for chapter, figures in chapters(tables.plan).items():
         for name, figure in figures.items():
             if not figure.is_for(tables.plan):
                 continue
@@ -102,8 +103,11 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         difference_unit=wording.difference_unit(tables.plan),
         findings=summary.findings(tables, judged),
         fold=len(tables.plan["spaces"]) > MOST_OPEN,
-        chapters={
-            chapter: shown for chapter in CHAPTERS if (shown := [panel for panel in panels if panel.chapter == chapter])
+        experiment=_experiment(tables, panels, judged) if experiment.is_one(tables) else None,
+        contents={
+            name: shown
+            for name in chapters(tables.plan)
+            if (shown := [panel for panel in panels if panel.chapter == name])
         },
         costs=cost_table(tables),
         importance=importance_table(tables),
@@ -116,6 +120,15 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         audit_outcome=audit.outcome(answers),
         audited=audit.counted(answers),
     )
+
+
+def _experiment(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -> dict[str, Any]:
+    return {
+        **experiment.head(tables),
+        "variants": cells(experiment.variant_rows(tables, judged), experiment.variants_explained(tables)),
+        "reported": cells(experiment.reported_rows(tables)),
+        "panels": [panel for panel in panels if panel.chapter == QUESTION],
+    }
 
 
 def budget_table(tables: StudyTables) -> Table:
@@ -292,6 +305,8 @@ def _data(dataset: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """Return where the images are from, how the test split came about, their size and which files are left out."""
     source, _, drawn = dataset["source"].partition("; test: ")
     rows = [("Data", [f"{dataset['name']}: {source}"])]
+    if count := dataset.get("train_images"):
+        rows.append(("Training images", [f"{count:,}, drawn by class; they are trained on and validated with"]))
     if drawn:
         rows.append(("Test split", [drawn]))
     if dataset.get("image_size"):

@@ -17,6 +17,8 @@ import pandas as pd
 from analysis.attempts import ATTEMPT_COLUMNS, attempts
 from analysis.events import CURVE, EVENTS, Event, read_events
 
+MARGIN: Final = 0.2  # percentage points (or units of the metric): a gap inside it makes no practical difference
+
 TRIAL_COLUMNS: Final = {
     "trial": "str",
     "space": "str",
@@ -95,7 +97,7 @@ class StudyTables:
     1970, number of `finals` and their `names`, number of `images`, checksum); `sessions` a row per time the
     driver ran, with its budgets (`closed` and `reason` missing: it still runs or died); `measured` a row per
     space measured for `--gpus-per-trial auto`; `packing` a row per change of how many trials run at once; `attempts` a
-    row per time that a trial or a final run was on a slot.
+    row per time that a trial or a final run was on a slot. `margin` is what its reader calls no difference.
     """
 
     run_dir: Path
@@ -111,6 +113,7 @@ class StudyTables:
     measured: pd.DataFrame
     packing: pd.DataFrame
     attempts: pd.DataFrame
+    margin: float = MARGIN
 
 
 def is_restoration(plan: Mapping[str, Any]) -> bool:
@@ -328,6 +331,11 @@ def hyperparameter_kinds(plan: Mapping[str, Any]) -> dict[str, str]:
             name = parameter["name"]
             kinds[name] = kind if kinds.get(name, kind) == kind else "object"
     return kinds
+
+
+def searched(plan: Mapping[str, Any], space: str) -> list[dict[str, Any]]:
+    """Return the hyperparameters of the space that are not held at one value."""
+    return [parameter for parameter in plan["spaces"][space]["parameters"] if parameter.get("role") != "fixed"]
 
 
 def _kind(parameter: Mapping[str, Any]) -> str:

@@ -14,9 +14,8 @@ import pandas as pd
 from analysis import budget, intervals, stats, wording
 from analysis.intervals import Interval, Mean, Verdict
 from analysis.predictions import correct_images
+from analysis.tables import MARGIN as MARGIN
 from analysis.tables import StudyTables
-
-MARGIN: Final = 0.2  # percentage points (or units of the metric): a gap inside it makes no practical difference
 
 Scores = dict[str, pd.Series]  # test scores of a space, by seed
 Correct = dict[str, dict[int, npt.NDArray[np.bool_]]]
@@ -123,6 +122,17 @@ def pairs(tables: StudyTables, margin: float, scores: Scores, correct: Correct) 
             | _budget(gap, curves, bounds)
         )
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+
+
+def gap_to(decided: pd.DataFrame, space: str, other: str) -> dict[str, Any]:
+    """Return `gap`, `low`, `high`, `level`, `n` and `verdict` of `space` against `other`, from the rows of `pairs`."""
+    names = ["gap", "low", "high", "level", "n", "verdict"]
+    ahead = decided[(decided["first"] == space) & (decided["second"] == other)]
+    if len(ahead):
+        return dict(ahead.iloc[0][names])
+    row = decided[(decided["first"] == other) & (decided["second"] == space)].iloc[0][names]
+    verdict = "worse" if row["verdict"] == "better" else row["verdict"]
+    return {**row, "gap": 0 - row["gap"], "low": 0 - row["high"], "high": 0 - row["low"], "verdict": verdict}
 
 
 def _scores(tables: StudyTables) -> Scores:

@@ -84,8 +84,22 @@ def split(everything: Examples, seed: int) -> SearchData:
     return SearchData(everything, *stratified(everything.labels, VALIDATION_FRACTION, seed))
 
 
+def fewer(everything: Examples, count: int) -> Examples:
+    """Return `count` of the images, drawn by class where there are classes: the same ones in every study.
+
+    Raises `ValueError` for fewer than two of each class.
+    """
+    if isinstance(everything, Pairs):
+        return everything.take(np.sort(np.random.default_rng(0).permutation(len(everything))[:count]))
+    classes = len(np.unique(everything.labels))
+    if count < 2 * classes:
+        raise ValueError(f"{classes} classes need at least {2 * classes} images")
+    _, drawn = stratified(everything.labels, count, seed=0)
+    return everything.take(drawn)
+
+
 def stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the positions that stay and the `fraction` that is drawn by class with `seed`, both in order.
+    """Return the positions that stay and the `fraction`, or number, drawn by class with `seed`, both in order.
 
     Raises `ValueError` for a class with fewer than 2 images.
     """

@@ -37,6 +37,7 @@ RESNET_18: Final = {"width": 64, "stages": 4, "blocks": 2, "norm": "batch", "act
 LENET: Final = {"width": 6, "kernel": 5, "pool": "avg", "activation": "sigmoid"}
 BARE: Final = {"norm": "none", "activation": "relu"}
 DENSE: Final = {"norm": "batch", "activation": "relu", "dropout": 0.0}
+BY_HAND: Final = {"width": 32, "kernel": 3}
 THREE_LAYERS: Final = {"width": 32, "norm": "batch", "activation": "relu"}
 DEHAZE: Final = {"body": "plain", "width": 16, "depth": 4, "skip": "input"}
 
@@ -48,7 +49,9 @@ REFERENCES: Final[dict[str, Reference]] = {
         CIFAR,
         10,
     ),
-    "B-handwritten": Reference("handwritten", {"width": 32, "kernel": 3}, CIFAR, 10),
+    "B-handwritten": Reference("handwritten", {**BY_HAND, "form": "unfold"}, CIFAR, 10),
+    "B-handwritten-loop": Reference("handwritten", {**BY_HAND, "form": "loop"}, CIFAR, 10),
+    "B-handwritten-torch": Reference("handwritten", {**BY_HAND, "form": "torch"}, CIFAR, 10),
     "B-conv": Reference("conv", {**THREE_LAYERS, "kernel": 3, "depth": 3}, CIFAR, 10),
     "B-dilated": Reference("dilated", {**THREE_LAYERS, "dilations": "1-2-5"}, CIFAR, 10),
     "B-residual-toy": Reference(

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset, Examples
-from data_utils.splits import SearchData, split
+from data_utils.splits import SearchData, fewer, split
 from study import packing, reach, warm
 from study import plan as planning
 from study.job import Probe
@@ -147,7 +147,7 @@ def _prepare(plan: Plan, console: Console, content: planning.Json | None = None)
     from study.progress import Loading
 
     try:
-        spaces = [find(name) for name in plan.spaces]
+        spaces = _spaces(plan)
         planning.check_tasks(spaces, plan.dataset)
         with Loading(console) as loading:
             dataset = load(plan.dataset, plan.data_dir, plan.image_size, plan.test_fraction, loading)
@@ -158,11 +158,36 @@ def _prepare(plan: Plan, console: Console, content: planning.Json | None = None)
         raise PlanError(f"Two of the spaces {', '.join(plan.spaces)} have the same name. Rename one in its file.")
     planning.check_images(spaces, dataset)
     _check_own_networks(spaces, dataset)
+    dataset = _fewer(dataset, plan.train_images)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
     if plan.warm_start:
         plan = replace(plan, warm=warm.gather(plan, by_name))
     storage = reach.check_storage(plan, new=content is None)
     return Study(plan, by_name, dataset, data, content, storage=storage)
+
+
+def _spaces(plan: Plan) -> list[Space]:
+    """Return the spaces that are compared: those of the package and of files, or the variants of an experiment."""
+    if not plan.experiment:
+        return [find(name) for name in plan.spaces]
+    from study.experiment import spaces  # here: other studies need no TOML
+
+    return spaces(plan.experiment, plan.spaces)
+
+
+def _fewer(dataset: Dataset, count: int | None) -> Dataset:
+    """Return the data set with `count` of its training images; its test split stays whole."""
+    if count is None or count == len(dataset.train):
+        return dataset
+    if count > len(dataset.train):
+        raise PlanError(
+            f"--train-images is {count}, but {dataset.name} has {len(dataset.train)} to train on. Lower it, or leave "
+            f"it out."
+        )
+    try:
+        return replace(dataset, train=fewer(dataset.train, count))
+    except ValueError as error:
+        raise PlanError(f"--train-images is {count}: {error}. Give more.") from error
 
 
 def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:

@@ -58,6 +58,8 @@ class Plan:
     `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
     seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
     `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
+    `experiment` is the content of one (`study/experiment.py`), whose variants `spaces` are then; empty: none.
+    `train_images`: so many of the training images, drawn by class, before the validation split; None: all.
     """
 
     spaces: tuple[str, ...]
@@ -65,6 +67,7 @@ class Plan:
     data_dir: Path = Path("data")
     image_size: tuple[int, int] | None = None
     test_fraction: float | None = None
+    train_images: int | None = None
     trials: int = 40
     max_epochs: int = 20
     name: str = ""
@@ -83,6 +86,7 @@ class Plan:
     policy: Policy = field(default=Policy())
     warm_start: tuple[Path, ...] = ()
     warm: Json = field(default_factory=dict)
+    experiment: Json = field(default_factory=dict)
     address: str | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     storage: str | None = None
@@ -94,8 +98,13 @@ class Plan:
     @property
     def folder(self) -> Path:
         """The run folder."""
-        data = self.data_dir.resolve().name if self.dataset in ("folder", "pairs") else ""
-        return self.runs / (self.name or "-".join((*(Path(space).stem for space in self.spaces), data or self.dataset)))
+        data = self.data_dir.resolve().name if self.dataset in ("folder", "pairs") else self.dataset
+        compared = [Path(space).stem for space in self.spaces]
+        if self.experiment:
+            whole = len(self.spaces) == len(self.experiment["variants"])
+            scale = [] if self.experiment["scale"] == "full" else [self.experiment["scale"]]
+            compared = [self.experiment["name"], *scale, *([] if whole else compared)]
+        return self.runs / (self.name or "-".join((*compared, data)))
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -119,7 +128,9 @@ class Plan:
         if not self.spaces:
             raise PlanError(f"No space is given; a study needs at least one. Valid: {', '.join(sorted(spaces))}.")
         for space in self.spaces:
-            if space.endswith(".py"):
+            if self.experiment:
+                check_name(f"variant of the experiment {self.experiment['name']}:", space, self.experiment["variants"])
+            elif space.endswith(".py"):
                 _check_file(space)
             else:
                 check_name("space", space, spaces)
@@ -128,7 +139,8 @@ class Plan:
 
     def check_own_files(self) -> None:
         """Raise `PlanError` if study.json names a space file of its own folder, whose code came with the folder."""
-        for space in self.spaces:
+        variants = self.experiment.get("variants", {})
+        for space in (variants[space]["space"] if variants else space for space in self.spaces):
             check_own_file(space, self.folder)
 
     def check_numbers(self) -> None:
@@ -144,6 +156,8 @@ class Plan:
             at_least("--image-size", min(self.image_size), 8, "pixels, which is what the networks take")
         if self.test_fraction is not None and not 0 < self.test_fraction < 1:
             raise PlanError(f"--test-fraction is {self.test_fraction:g}, but must lie between 0 and 1, such as 0.2.")
+        if self.train_images is not None:
+            at_least("--train-images", self.train_images, 1, "image")
         at_least("--cpus-per-trial", self.cpus_per_trial, 1, "core")
         at_least("--final-configs", self.final_configs, 1, "configuration of each space")
         at_least("--final-seeds", self.final_seeds, 1, "seed; an interval needs 3")
@@ -212,7 +226,8 @@ class Plan:
         if missing:
             raise PlanError(f"{folder / 'study.json'} lacks {', '.join(missing)}. Restore it from a copy.")
         asked = {
-            "spaces": tuple(space["file"] or name for name, space in content["spaces"].items()),
+            "spaces": _asked_spaces(content),
+            "experiment": content.get("experiment", {}),
             **_asked_of_dataset(content["dataset"]),
             "data_dir": Path(content["data_dir"]),
             "trials": content["trials"],
@@ -234,6 +249,13 @@ class Plan:
         return cls(**{**asked, **changes})
 
 
+def _asked_spaces(content: Json) -> tuple[str, ...]:
+    """Return what names the spaces: of an experiment its variants, else the package's names and the user's files."""
+    if content.get("experiment"):
+        return tuple(content["spaces"])
+    return tuple(space["file"] or name for name, space in content["spaces"].items())
+
+
 def _asked_of_dataset(dataset: Json) -> Json:
     """Return what was asked of the data set; a study from before these could be asked for has none of them."""
     size = dataset.get("image_size")
@@ -241,6 +263,7 @@ def _asked_of_dataset(dataset: Json) -> Json:
         "dataset": dataset.get("loader", dataset["name"]),
         "image_size": tuple(size) if size else None,
         "test_fraction": dataset.get("test_fraction"),
+        "train_images": dataset.get("train_images"),
     }
 
 
@@ -355,6 +378,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
             "loader": plan.dataset,
             "image_size": plan.image_size and list(plan.image_size),
             "test_fraction": plan.test_fraction,
+            "train_images": plan.train_images,
             "source": dataset.source,
             "task": dataset.task,
             "classes": list(dataset.classes),
@@ -375,6 +399,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
         "budget": {"epochs": plan.epoch_budget, "gpu_seconds": plan.gpu_budget, "seconds": plan.time_budget},
         "warm_start": plan.warm,
+        "experiment": plan.experiment,
         "seed": plan.seed,
         "fp32": plan.fp32,
         "no_stopping": plan.no_stopping,

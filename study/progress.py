@@ -192,6 +192,7 @@ def show_plan(
     runs = len(engine.spaces) * (trials + plan.final_configs * plan.final_seeds)
     again = f" ({len(engine.state.of_kind('trial'))} trials are in the log)" if engine.state.runs else ""
     rows: dict[str, str] = {
+        **({"Question": plan.experiment["question"]} if plan.experiment else {}),
         "Study": f"{', '.join(engine.spaces)} on {dataset.name}{again}",
         "Data": f"{_answers(dataset)}, {channels}x{height}x{width}: {len(data.train):,} images to train, "
         f"{len(data.validation):,} to validate, {len(dataset.test):,} to test{_drawn(dataset)}",
@@ -293,7 +294,11 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     rows["Budget"] = budget(tables)
     rows["Epochs"] = f"{epochs:,} in the search, {saved:,} saved by stopping, {final_epochs:,} in final runs"
     rows["Report"] = str(report) if report else f"python -m analysis.report {folder}"
-    if plan.dataset in ("digits", "mnist", "fashion_mnist"):
+    if plan.experiment:
+        if plan.experiment["scale"] == "small":
+            name = quote(plan.experiment["file"] or plan.experiment["name"])
+            rows["Next"] = f"python -m study.run --experiment {name}  (the same at full length)"
+    elif plan.dataset in ("digits", "mnist", "fashion_mnist"):
         spaces = " ".join(map(quote, plan.spaces))
         rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"

@@ -4,6 +4,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -11,6 +12,7 @@ from analysis.events import BrokenLogError
 from data_utils.datasets import DATASETS
 from data_utils.request import TEST_FRACTION
 from study.budget import REASONS
+from study.experiment import FULL, listing, read
 from study.launch import Outcome, foresee, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
@@ -40,6 +42,8 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--image-size", _size, "SIZE", "resize to this height and width: 64, or 48x64 (default: as the images are)"
     share = f"share of each class for the test, where the source defines none (default {TEST_FRACTION:g})"
     yield "--test-fraction", float, "X", share
+    fewer = "train and validate on so many of the training images, drawn by class (default: all)"
+    yield "--train-images", int, "N", fewer
     yield "--trials", int, "N", f"trials of each space (default {DEFAULT.trials})"
     yield "--max-epochs", int, "N", f"epochs of a trial at full length (default {DEFAULT.max_epochs})"
     yield "--name", str, "NAME", "name of the run folder (default: the spaces and the data set)"
@@ -88,6 +92,11 @@ def parser() -> argparse.ArgumentParser:
     )
     spaces = f"architectures to compare: {', '.join(SPACES)}; or a Python file of yours: code, which is run"
     made.add_argument("--space", nargs="+", metavar="NAME", help=spaces)
+    named = "run an experiment by name, or a TOML file of yours; flags override it, --space chooses of its variants"
+    made.add_argument("--experiment", metavar="NAME", help=f"{named} (default: none)")
+    scale = f"{FULL}; small: minutes on two cores, on data that needs no download; printed: the reference settings "
+    made.add_argument("--scale", metavar="NAME", help=f"{scale}alone, with several seeds (default: {FULL})")
+    made.add_argument("--list-experiments", action="store_true", help="name the experiments (default: run a study)")
     for flag, kind, metavar, text in _flags():
         made.add_argument(flag, type=kind, metavar=metavar, help=text)
     own = "what else of a cluster a slot takes, as nodes were started with it, such as big_disk=1 (default: nothing)"
@@ -139,6 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 bad input, 130 interrupted."""
     asked = vars(parser().parse_args(arguments))
     try:
+        if asked.pop("list_experiments"):
+            _list()
+            return 0
         outcome = _start(asked)
         if outcome is None:
             return 0
@@ -170,10 +182,10 @@ def _start(asked: dict[str, Any]) -> Outcome | None:
     if only_plan:
         if folder is not None:
             raise PlanError("--plan is for a new study, and --resume for one that exists. Leave one of them out.")
-        foresee(Plan(**{"spaces": (), **given}))
+        foresee(_plan(given))
         return None
     if folder is None:
-        return run(Plan(**{"spaces": (), **given}, command=command_line()), report=report)
+        return run(replace(_plan(given), command=command_line()), report=report)
     fixed = [f"--{name}".replace("spaces", "space").replace("_", "-") for name in given if name not in AT_RESUME]
     if fixed:
         may = ", ".join("--" + name.replace("_", "-") for name in AT_RESUME)
@@ -181,6 +193,25 @@ def _start(asked: dict[str, Any]) -> Outcome | None:
             f"{', '.join(fixed)} cannot change at a resume: the study would compare unlike things. Only {may} can."
         )
     return resume(folder, report=report, command=command_line(), **given)
+
+
+def _plan(given: dict[str, Any]) -> Plan:
+    """Return the plan of what is asked for: that of an experiment with what is given instead, or of spaces."""
+    name, scale = given.pop("experiment", None), given.pop("scale", FULL)
+    if name is None:
+        if scale != FULL:
+            raise PlanError(f"--scale is {scale}, but is of an experiment. Give --experiment NAME.")
+        return Plan(**{"spaces": (), **given})
+    found = read(name, scale)
+    return Plan(**{"spaces": found.variants, **found.settings, **given}, experiment=found.content)
+
+
+def _list() -> None:
+    """Print name, source and question of each experiment."""
+    rows = listing()
+    width = max(len(name) for name, _, _ in rows)
+    for name, source, question in rows:
+        print(f"{name:<{width}}  {source}  {question}")
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ class SampleRun:
     closed: bool = True
     metric: str = "accuracy"
     data: str = "digits"
+    experiment: dict[str, Any] = field(default_factory=dict)
     restored: bool = False  # images in, images out: scores are PSNR in dB
     events: list[dict[str, Any]] = field(default_factory=list)
     clock: float = 1_780_000_000.0
@@ -124,6 +125,7 @@ class SampleRun:
             "reduction_factor": 3,
             "sampler": {"random": 11, "tpe": {"multivariate": True}, "stopped": "pruned"},
             "final": {"configs": 1, "seeds": self.seeds},
+            "experiment": self.experiment,
             "seed": 0,
             "resources": {"cpus_per_trial": 1, "gpus_per_trial": 0},
             "command": ["python", "-m", "study.run", "--space", *self.spaces],

@@ -502,12 +502,13 @@ def check_command(command: str, tables: StudyTables) -> None:
         return
     given = {name: value for name, value in vars(run.parser().parse_args(arguments)).items() if value is not None}
     assert not given.pop("no_report")
+    assert not given.pop("list_experiments")
     if "resume" in given:
         assert given.keys() == {"resume", "trials"}
         assert given["trials"] >= tables.plan["trials"]
         assert given["resume"] == tables.run_dir
         return
-    plan = Plan(spaces=tuple(given.pop("space")), **given)
+    plan = run._plan({"spaces": tuple(given.pop("space")), **given})
     plan.check(SPACES, ["digits"])
     assert plan.folder.parent == tables.run_dir.parent
 
@@ -530,7 +531,8 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     inside(made)
     (command,) = of(made, "length")[0].commands
     given = vars(run.parser().parse_args(shlex.split(command)[3:]))
-    given = {name: value for name, value in given.items() if value is not None and name not in ("no_report", "space")}
+    other = ("no_report", "space", "list_experiments")
+    given = {name: value for name, value in given.items() if value is not None and name not in other}
     before = Plan.from_json(made.folder, made.read().plan, gpus_per_trial=None)
     assert Plan((str(own),), **given) == replace(before, max_epochs=40, name="run-epochs40")
 

@@ -15,14 +15,20 @@ from matplotlib.lines import Line2D
 
 import analysis
 from analysis import style
-from analysis.figures import FIGURES, Figure
+from analysis.figures import CHAPTERS, FIGURES, ON_REQUEST, Figure, chapters
 from analysis.figures.effects import MOST_SHOWN, shown
 from analysis.figures.predictions import short_names
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
+ABLATION = {
+    **{"title": "T", "source": "X", "question": "Which?", "name": "own", "file": None, "scale": "full"},
+    **{"figures": ["isolation", "gain"], "baseline": "resnet", "steps": ["resnet", "densenet"]},
+}
+OF_EXPERIMENTS = {"isolation", "steps", "agreement", "time_ratio"}
 RUNS: dict[str, dict[str, Any]] = {
     "normal": {},
+    "ablation": {"experiment": ABLATION},
     "one_trial": {"spaces": ("resnet",), "trials": 1, "seeds": 2},
     "all_failed": {"all_failed": True, "trials": 8},
     "no_final": {"final": False, "closed": False},
@@ -31,11 +37,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "restored": {"restored": True},
 }
 EMPTY: dict[str, set[str]] = {
-    "normal": set(),
-    "restored": set(),
-    "one_trial": {"importance", "pairs"},
+    "normal": OF_EXPERIMENTS,
+    "ablation": set(),
+    "restored": OF_EXPERIMENTS,
+    "one_trial": {"importance", "pairs", *OF_EXPERIMENTS},
     "all_failed": set(FIGURES) - {"effects", "timeline"},
-    "no_final": {"test_scores", "final_curves", "speed", "class_accuracy", "confusion", "examples"},
+    "no_final": {"test_scores", "final_curves", "speed", "class_accuracy", "confusion", "examples", *ON_REQUEST},
     "no_trial": set(FIGURES),
     "stopped_first": set(FIGURES)
     - {"effects", "learning_curves", "rung_best", "quantile_curves", "spending", "timeline"},
@@ -79,6 +86,16 @@ def test_a_figure_draws_or_says_what_is_missing(studies: dict[str, StudyTables],
             assert "nan" not in text
             assert text.endswith(".")
         assert any(character.isdigit() for character in figure.alt(data, tables)) or run != "normal"
+
+
+def test_what_an_experiment_names_comes_first_and_nothing_is_shown_twice(studies: dict[str, StudyTables]) -> None:
+    asked = chapters(studies["ablation"].plan)
+    assert list(asked) == ["The question", *CHAPTERS]
+    assert list(asked["The question"]) == ["isolation", "gain"]
+    assert "gain" not in asked["The winners"]
+    names = [name for figures in asked.values() for name in figures]
+    assert sorted(names) == sorted(set(FIGURES) - set(ON_REQUEST) | {"isolation"})
+    assert not set(ON_REQUEST) & {name for figures in chapters(studies["normal"].plan).values() for name in figures}
 
 
 def test_style_leaves_no_trace() -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import models
 from data_utils.images import Task
 from models.counting import multiply_adds
-from models.layers import BatchNorm
+from models.layers import FORMS, BatchNorm
 from tests.conftest import shape_for
 
 
@@ -253,7 +253,7 @@ DENSE = {**BATCH, "growth": 4, "blocks": "2-3-2", "compression": 0.5, "dropout":
 # The spelling, the network, the side of its images, its options.
 CASES: list[tuple[Callable[[Spelling, Tensor], Tensor], str, int, dict[str, Any]]] = [
     (mlp, "mlp", 8, {"width": 16, "depth": 2, "norm": "none", "activation": "gelu", "dropout": 0.3}),
-    (handwritten, "handwritten", 32, {"width": 8, "kernel": 5}),
+    *((handwritten, "handwritten", 32, {"width": 8, "kernel": 5, "form": form}) for form in FORMS),
     (conv, "conv", 32, {"width": 4, "depth": 4, "kernel": 5, "norm": "batch", "activation": "tanh"}),
     (dilated, "dilated", 32, {**BATCH, "width": 4, "dilations": "1-2-5"}),
     (dehaze, "dehaze", 12, {**BATCH, "body": "dilated", "width": 8, "depth": 4, "skip": "input"}),

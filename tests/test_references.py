@@ -18,6 +18,8 @@ PARAMETERS = {
     "A-resnet18": 11_173_962,
     "A-densenet": 1_000_618,
     "B-handwritten": 1_290,
+    "B-handwritten-loop": 1_290,
+    "B-handwritten-torch": 1_290,
     "B-conv": 94_986,
     "B-dilated": 94_986,
     "B-residual-toy": 19_818,  # ours
@@ -45,6 +47,8 @@ STAGES = ["64x56x56", "64x56x56", "128x28x28", "256x14x14", "512x7x7", "512x1x1"
 SHAPES = {
     "A-resnet18": ["64x32x32", "64x32x32", "128x16x16", "256x8x8", "512x4x4", "10"],
     "B-handwritten": ["32x30x30", "10"],
+    "B-handwritten-loop": ["32x30x30", "10"],
+    "B-handwritten-torch": ["32x30x30", "10"],
     "B-conv": ["32x30x30", "64x28x28", "128x26x26", "128x1x1", "10"],
     "B-dilated": ["32x30x30", "64x26x26", "128x16x16", "128x1x1", "10"],
     "B-dehaze": [*["16x100x200"] * 15, "3x100x200"],
@@ -131,7 +135,9 @@ LISTED: dict[str, tuple[str, dict[str, Any], tuple[int, int, int], int | None]] 
         (3, 32, 32),
         10,
     ),
-    "B-handwritten": ("handwritten", {"width": 32, "kernel": 3}, (3, 32, 32), 10),
+    "B-handwritten": ("handwritten", {"width": 32, "kernel": 3, "form": "unfold"}, (3, 32, 32), 10),
+    "B-handwritten-loop": ("handwritten", {"width": 32, "kernel": 3, "form": "loop"}, (3, 32, 32), 10),
+    "B-handwritten-torch": ("handwritten", {"width": 32, "kernel": 3, "form": "torch"}, (3, 32, 32), 10),
     "B-conv": ("conv", {**BATCH, "width": 32, "kernel": 3, "depth": 3}, (3, 32, 32), 10),
     "B-dilated": ("dilated", {**BATCH, "width": 32, "dilations": "1-2-5"}, (3, 32, 32), 10),
     "B-residual-toy": (

@@ -83,7 +83,7 @@ LISTED: dict[str, dict[str, object]] = {
         **{**adam(1e-3, 16), "loss": "mse"},
     },
     "mlp": {**BARE, "width": 512, "depth": 2, "dropout": 0.0, **adam(1e-3, 512)},
-    "handwritten": {"width": 32, "kernel": 3, **HE_2016, "sgd_lr": 0.3, "batch_size": 64},
+    "handwritten": {"width": 32, "kernel": 3, "form": "unfold", **HE_2016, "sgd_lr": 0.3, "batch_size": 64},
     "conv": {**BATCH, "width": 32, "depth": 3, "kernel": 3, **adam(1e-3, 512)},
     "dilated": {**BATCH, "width": 32, "dilations": "1-2-5", **adam(1e-3, 512)},
     "lenet": {

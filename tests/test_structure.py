@@ -4,6 +4,8 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,14 @@ def test_the_driver_needs_no_torch_and_draws_nothing_before_the_end() -> None:
 @pytest.mark.slow
 def test_bad_input_is_answered_without_loading_ray_or_torch() -> None:
     assert loaded("study.run", "ray", "torch", "pandas", "sklearn") == set()
+
+
+def test_a_wheel_holds_every_file_of_the_packages() -> None:
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    for name in tracked():
+        package, _, inside = name.partition("/")
+        if package in PACKAGES and not name.endswith(".py"):
+            assert any(fnmatch(inside, pattern) for pattern in data[package]), name
 
 
 def tracked() -> list[str]:

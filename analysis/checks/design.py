@@ -12,6 +12,7 @@ from analysis.checks.axes import parts
 from analysis.checks.check import Answer, Check, each_space
 from analysis.checks.record import Parameter, Record
 from analysis.checks.remedies import EDIT, REPORT
+from analysis.tables import searched
 
 UNEQUAL: Final = 2.0  # most against fewest trials of a value
 UNFAIR: Final = 1.2  # largest against smallest budget of a space
@@ -75,10 +76,11 @@ def plots(record: Record) -> Iterator[Answer]:
         path = folder / f"effects-{space}.csv"
         drawn = pd.read_csv(path, usecols=["parameter", "trial"]) if path.is_file() else pd.DataFrame()
         shown = drawn.nunique() if len(drawn) else {"parameter": 0, "trial": 0}
-        varied = int(trials[[parameter["name"] for parameter in record.parameters(space)]].notna().any().sum())
+        varied = int(trials[[p["name"] for p in searched(record.plan, space)]].notna().any().sum())
         found = f"{shown['parameter']} of {varied} hyperparameters, {shown['trial']} of {len(trials)} trials drawn"
         curves = trials["epochs_trained"].max() == 0 or any(folder.glob("learning_curves*.csv"))
-        complete = shown["parameter"] == varied and shown["trial"] == len(trials) and curves
+        effects = not varied or (shown["parameter"] == varied and shown["trial"] == len(trials))
+        complete = effects and curves
         if complete:
             yield Answer("PASS", space, found)
         else:

@@ -71,11 +71,14 @@ def _flags(record: Record, changes: Changes) -> list[str]:
         "final_seeds": plan["final"]["seeds"],
         **changes,
     }
-    spaces = [plan["spaces"][space].get("file") or space for space in used.pop("spaces")]
+    asked = used.pop("spaces")
+    spaces = asked if plan.get("experiment") else [plan["spaces"][space].get("file") or space for space in asked]
     dataset = plan["dataset"]
-    flags = ["--space", *spaces, "--dataset", dataset.get("loader", dataset["name"])]
+    flags = [*_experiment(plan), "--space", *spaces, "--dataset", dataset.get("loader", dataset["name"])]
     if dataset.get("image_size"):
         flags += ["--image-size", "x".join(map(str, dataset["image_size"]))]
+    if dataset.get("train_images"):
+        flags += ["--train-images", str(dataset["train_images"])]
     if dataset.get("test_fraction"):
         flags += ["--test-fraction", str(dataset["test_fraction"])]
     if "data_dir" in plan:
@@ -90,6 +93,14 @@ def _flags(record: Record, changes: Changes) -> list[str]:
         flags += [f"--{name.replace('_', '-')}", str(value)]
     flags += [f"--{name.replace('_', '-')}" for name in ("fp32", "no_stopping") if plan.get(name)]
     return [*flags, "--runs", _short(folder)]
+
+
+def _experiment(plan: Mapping[str, Any]) -> list[str]:
+    """Return what names the experiment of a study, whose variants its spaces are."""
+    experiment = plan.get("experiment")
+    if not experiment:
+        return []
+    return ["--experiment", experiment["file"] or experiment["name"], "--scale", experiment["scale"]]
 
 
 def _short(path: Path) -> str:
@@ -107,6 +118,9 @@ def _name(record: Record, changes: Changes) -> str:
 
 def file_of(record: Record, space: str, parameter: Parameter) -> str:
     """Return where the range of a hyperparameter is written."""
+    experiment = record.plan.get("experiment")
+    if experiment:
+        return experiment["file"] or f"study/experiments/{experiment['name']}.toml"
     file = record.plan["spaces"][space].get("file")
     if file:
         return str(file)

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from analysis import importance, style, wording
 from analysis.figures.figure import Figure, Plan
 from analysis.figures.heights import heights, ticks
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, searched
 
 PAIRED = 3  # pairs shown
 CANDIDATES = 5  # hyperparameters of which they are made
@@ -143,7 +143,7 @@ def _settings(tables: StudyTables, space: str) -> list[pd.DataFrame]:
     others = np.unique(np.linspace(best, len(known) - 1, OTHERS).astype(int)) if len(known) > best else np.arange(0)
     rows = known.iloc[[*range(best), *others]]
     rows = rows.assign(rank=rows.index + 1, best=rows.index < best, space=space)
-    parameters = tables.plan["spaces"][space]["parameters"]
+    parameters = searched(tables.plan, space)
     wanted = (importance.deciding(tables, space)[1] or [parameter["name"] for parameter in parameters])[:AXES]
     return [
         rows[["space", "trial", "rank", "best"]].assign(

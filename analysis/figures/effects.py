@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis import style, wording
 from analysis.figures.figure import Figure, Plan
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, searched
 
 COLUMNS = 3
 MOST_SHOWN = 75  # trials of a kind in a panel; more would hide one another, and make a file too large to open
@@ -32,8 +32,8 @@ def effects_data(tables: StudyTables) -> pd.DataFrame:
     columns = ["space", "parameter", "trial", "value", "place", "score", "state", "length"]
     parts = [
         _one_effect(tables, name, parameter)
-        for name, space in tables.plan["spaces"].items()
-        for parameter in space["parameters"]
+        for name in tables.plan["spaces"]
+        for parameter in searched(tables.plan, name)
     ]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -63,7 +63,7 @@ def _jitter_width(parameter: Mapping[str, Any]) -> float:
 def draw_effects(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a panel per hyperparameter of the one space in `data`, in the order of the space."""
     space = data["space"].iloc[0]
-    parameters = plan["spaces"][space]["parameters"]
+    parameters = searched(plan, space)
     data = shown(data)
     lines = -(-len(parameters) // COLUMNS)
     canvas.set_figheight(0.5 + 2.15 * lines)

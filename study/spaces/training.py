@@ -43,6 +43,7 @@ TRAINING: Final = (
 
 # In no space of the package, since old studies could not be resumed with it: for one of your own, or an experiment.
 CLASS_WEIGHTS: Final = Parameter("class_weights", CategoricalDistribution(("none", "balanced")), "nuisance")
+OPTIONAL: Final = {CLASS_WEIGHTS.name: (CLASS_WEIGHTS, "none")}  # with the value of a reference setting
 
 UNCHANGED_IMAGES: Final[Mapping[str, Any]] = {"augmentation": "none", "mix": "none"}
 

@@ -1,0 +1,240 @@
+"""What the sources reported beside what studies of ours measured: `python -m analysis.replication RUN_DIR ...`.
+
+    docs/replication.csv    what was measured: a row for each reported score and number of training images and epochs
+    docs/replication.md     the table that follows from it
+
+Run folders of experiments add to the former (`python -m study.run --experiment NAME --scale printed`); without one the
+page is written again. What was reported is in `analysis/reported.toml`. A run counts where its network, data, size of
+images, and whatever else the source prints are those of the source, and nothing was tuned.
+"""
+
+import argparse
+import csv
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from analysis import stats, verdicts, wording
+from analysis.intervals import SMALLEST_SAMPLE, Interval
+from analysis.tables import StudyTables, read
+
+REPORTED: Final[list[dict[str, Any]]] = tomllib.loads(
+    (Path(__file__).parent / "reported.toml").read_text(encoding="utf-8")
+)["row"]
+# Images of the training and of the test split as published.
+PUBLISHED: Final = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000), "fashion_mnist": (60_000, 10_000)}
+NUMBERS: Final = ("mean", "low", "high", "n", "epochs", "train_images", "test_images")
+COLUMNS: Final = ("id", *NUMBERS, "run_as", "date", "machine", "command", "commit")
+ACCURACY: Final = {"metric": {"name": "accuracy", "unit": "fraction"}}
+
+Row = dict[str, Any]
+
+
+def measure(tables: StudyTables) -> list[tuple[Row, Row | None, str]]:
+    """Return each reported row of the study's experiment, what the study measured of it, or None and why not."""
+    name = (tables.plan.get("experiment") or {}).get("name")
+    tested = verdicts.score_intervals(tables)
+    found: list[tuple[Row, Row | None, str]] = []
+    for row in REPORTED:
+        if row.get("experiment") == name:
+            why = _unlike(row, tables, tested)
+            found.append((row, None if why else _measured(row, tables, tested[row["variant"]]), why))
+    return found
+
+
+def _unlike(row: Row, tables: StudyTables, tested: Mapping[str, Interval]) -> str:
+    """Return why the study says nothing about a reported row; empty where it does."""
+    plan, variant = tables.plan, row["variant"]
+    if plan["dataset"]["name"] != row["dataset"]:
+        return f"{plan['dataset']['name']} instead of {row['dataset']}"
+    if variant not in tested:
+        return f"{variant} was not tested"
+    size = plan["dataset"]["image_shape"][1:]
+    if row.get("image_size", size) != size:
+        return f"images of {'x'.join(map(str, size))} instead of {'x'.join(map(str, row['image_size']))} pixels"
+    if row.get("epochs", plan["max_epochs"]) != plan["max_epochs"]:
+        return f"{plan['max_epochs']} epochs instead of {row['epochs']}"
+    winner = _winner(tables, variant)
+    if winner["origin"] != "reference":
+        return f"the winner {winner['trial']} was tuned"
+    apart = [f"{key} {winner.get(key)}" for key, value in row.get("config", {}).items() if winner.get(key) != value]
+    return f"not as printed: {', '.join(apart)}" if apart else ""
+
+
+def _winner(tables: StudyTables, variant: str) -> Row:
+    chosen = stats.winners(tables).set_index("space")["trial"][variant]
+    return {str(key): value for key, value in tables.trials.set_index("trial", drop=False).loc[chosen].items()}
+
+
+def _measured(row: Row, tables: StudyTables, mean: Interval) -> Row:
+    plan, winner = tables.plan, _winner(tables, row["variant"])
+    splits, hardware = plan["dataset"]["splits"], plan["hardware"]
+    accelerators = ", ".join(hardware.get("accelerators", [])) if plan["resources"].get("gpus_per_trial") else ""
+    moment = tables.openings["time"].max()
+    return {
+        "id": row["id"],
+        "mean": mean.mean,
+        "low": mean.low,
+        "high": mean.high,
+        "n": mean.n,
+        "epochs": plan["max_epochs"],
+        "train_images": splits["train"]["images"] + splits["validation"]["images"],
+        "test_images": splits["test"]["images"],
+        "run_as": f"{_training(plan['spaces'][row['variant']], winner)}, {plan['max_epochs']} epochs",
+        "date": datetime.fromtimestamp(float(moment), UTC).strftime("%Y-%m-%d"),
+        "machine": f"{hardware['cpu']}, {hardware['cpus']} cores, {accelerators or 'no GPU'}",
+        "command": " ".join(plan["command"]) or "called from Python",
+        "commit": _commit(plan["git"] or {}),
+    }
+
+
+def _training(space: Mapping[str, Any], trial: Row) -> str:
+    """Return the training of a trial, without what it does not do."""
+    names = [parameter["name"] for parameter in space["parameters"] if parameter["kind"] == "training"]
+    done = [name for name in names if wording.value(trial[name]) not in (wording.MISSING, "none", "0")]
+    return ", ".join(f"{name} {wording.value(trial[name])}" for name in done)
+
+
+def _commit(git: Mapping[str, Any]) -> str:
+    changed = " with changes" if git.get("dirty") else ""
+    return f"{(git.get('commit') or 'unknown')[:12]}{changed}"
+
+
+def shown(row: Row, measured: Row | None) -> dict[str, str]:
+    """Return the cells of a reported row, beside one measurement of it or none."""
+    cells = {
+        "source": row["source"],
+        "network": f"{row['network']}, {row['on']}",
+        "setting": row["setting"],
+        "reported": row["text"],
+        "ours": "not measured",
+        "reported lies": wording.MISSING,
+    }
+    if measured is None:
+        return cells
+    found = Interval(*(measured[name] for name in ("mean", "low", "high", "n")))
+    there = (measured["train_images"], measured["test_images"])
+    fewer = [
+        f"{mine:,} of {published:,} {split} images"
+        for split, mine, published in zip(("training", "test"), there, PUBLISHED[row["dataset"]], strict=True)
+        if mine != published
+    ]
+    seeds = f"n{wording.STUCK}={wording.STUCK}{found.n}"
+    cells["ours"] = ", ".join([wording.short_interval(found, ACCURACY), seeds, *fewer])
+    if "reported" in row:
+        cells["reported lies"] = _place(row["reported"], found)
+    return cells
+
+
+def _place(reported: float, found: Interval) -> str:
+    if not found.known:
+        return f"no interval below {SMALLEST_SAMPLE} seeds"
+    low, high = wording.within(found, ACCURACY)
+    if low <= reported <= high:
+        return "inside"
+    return f"outside: ours is {'higher' if reported < low else 'lower'}"
+
+
+def load(path: Path) -> list[Row]:
+    """Return what was measured, from the CSV file; nothing where there is none."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    whole = ("n", "epochs", "train_images", "test_images")
+    return [
+        {**row, **{name: int(row[name]) if name in whole else float(row[name]) for name in NUMBERS}} for row in rows
+    ]
+
+
+def save(rows: Iterable[Row], path: Path) -> None:
+    """Write what was measured as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def merged(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
+    """Return all rows in the order of the reported ones; a new one replaces that of as many images and epochs."""
+    by_key = {(row["id"], row["train_images"], row["epochs"]): row for row in (*before, *new)}
+    order = {row["id"]: place for place, row in enumerate(REPORTED)}
+    return [by_key[key] for key in sorted(by_key, key=lambda key: (order[key[0]], *key[1:]))]
+
+
+INTRODUCTION: Final = """# What the sources reported, and what we measured
+
+Written by `python -m analysis.replication`, from `replication.csv` beside it and `analysis/reported.toml`: do not
+edit. The sources are those of `models/references.py`. "Ours" is the mean test accuracy of the same setting without a
+search, retrained with n fresh seeds, with its 95 % interval over seeds and test images; "reported lies" says whether
+the reported score, one run of theirs, is in that interval. Ours always differs in this: a fifth of the training
+images are kept for validation and not trained on (40,000 of 50,000 are left, 48,000 of 60,000), pixels are normalised
+by the mean and deviation of each channel, batches are shuffled, and a last, smaller batch is left out. Where a source
+prints no training, `run as` below says what was taken.
+"""
+
+
+def page(measurements: list[Row]) -> str:
+    """Return the table as Markdown: a line for each reported score, and how each measurement was made."""
+    names = ("source", "network", "setting", "reported", "ours", "reported lies")
+    lines = [INTRODUCTION, _line((*names, "remark")), _line(["---"] * (len(names) + 1))]
+    for row in REPORTED:
+        mine: list[Row | None] = [found for found in measurements if found["id"] == row["id"]]
+        for measured in mine or [None]:
+            cells = shown(row, measured)
+            lines.append(_line([*(cells[name] for name in names), row["reason"] or wording.MISSING]))
+    lines += ["", "## How each was measured", ""]
+    if not measurements:
+        return "\n".join([*lines, "Nothing has been measured yet.", ""])
+    lines += [_line(("what", "run as", "date", "machine", "command", "commit")), _line(["---"] * 6)]
+    names_of = {row["id"]: f"{row['source']}, {row['network']}" for row in REPORTED}
+    for found in measurements:
+        command = f"`{found['command']}`"
+        what = [names_of[found["id"]], found["run_as"], found["date"], found["machine"], command, found["commit"]]
+        lines.append(_line(what))
+    return "\n".join([*lines, ""])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace(wording.STUCK, ' ').replace('|', '/') for cell in cells)} |"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m analysis.replication", description="Put what was measured beside what the sources reported."
+    )
+    made.add_argument("run_dir", nargs="*", help="folders of experiments, run with --scale printed")
+    made.add_argument(
+        "--table", type=Path, default=Path("docs/replication.csv"), help="what was measured (default: %(default)s)"
+    )
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, or 2 for what cannot be read."""
+    given = parser().parse_args(arguments)
+    new: list[Row] = []
+    try:
+        for folder in given.run_dir:
+            found = measure(read(folder))
+            for row, measured, why in found:
+                print(f"{folder}: {row['id']}: {'measured' if measured else why}")
+            if not found:
+                print(f"{folder}: it belongs to no experiment of a source")
+            new += [measured for _, measured, _ in found if measured is not None]
+        rows = merged(load(given.table), new)
+    except (ValueError, KeyError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    save(rows, given.table)
+    given.table.with_suffix(".md").write_text(page(rows), encoding="utf-8")
+    print(given.table.with_suffix(".md"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
