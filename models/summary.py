@@ -109,14 +109,14 @@ def _mb(count: int) -> str:
 
 def listing() -> str:
     """Return one line for each reference: network, input, classes, parameters, multiply-adds; then the networks."""
-    lines = [f"{'reference':<16}{'network':<17}{'input':<11}{'classes':>7}{'parameters':>13}{'multiply-adds':>15}"]
+    lines = [f"{'reference':<20}{'network':<16}{'input':<10}{'classes':>7}{'parameters':>12}{'multiply-adds':>14}"]
     for name, reference in REFERENCES.items():
         with torch.device("meta"):
             network = reference.build()
         shape = "x".join(map(str, reference.input_shape))
         classes = reference.classes or "-"
-        counts = f"{models.count_parameters(network):>13,}{models.multiply_adds(network, reference.input_shape):>15,}"
-        lines.append(f"{name:<16}{reference.network:<17}{shape:<11}{classes:>7}{counts}")
+        counts = f"{models.count_parameters(network):>12,}{models.multiply_adds(network, reference.input_shape):>14,}"
+        lines.append(f"{name:<20}{reference.network:<16}{shape:<10}{classes:>7}{counts}")
     networks = textwrap.wrap(f"Networks: {', '.join(sorted(models.MODELS))}", COLUMNS)
     return "\n".join([*lines, "", *networks])
 

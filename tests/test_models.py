@@ -16,7 +16,7 @@ from study.space import Parameter, Space
 from study.spaces import SPACES
 from tests.conftest import architecture, narrow, shape_for
 
-HYPERPARAMETERS = [(space, p) for space in SPACES.values() for p in space.architecture]
+HYPERPARAMETERS = [(space, p) for space in SPACES.values() for p in space.architecture if p.role != "fixed"]
 
 
 def space_of(name: str) -> Space:

@@ -117,7 +117,7 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
 REFUSED = {
     **dict.fromkeys(("activation", "border", "norm", "pool", "shortcut", "stem"), "foo"),
     **dict.fromkeys(("width", "growth", "layers", "hidden", "squeeze", "blocks", "depth"), 0),
-    **dict.fromkeys(("body", "skip"), "foo"),
+    **dict.fromkeys(("body", "form", "skip"), "foo"),
     **{"kernel": 4, "stages": 7, "dilations": "1-x", "bottleneck": "yes", "compression": 0.0, "dropout": 1.5},
 }
 
