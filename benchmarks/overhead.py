@@ -25,7 +25,7 @@ import ray
 class Empty(tune.Trainable):
     def step(self): return {"done": True}
 
-ray.init(log_to_driver=False, logging_level="critical")
+ray.init(address="local", log_to_driver=False, logging_level="critical")
 print("up", flush=True)
 tune.Tuner(Empty, run_config=tune.RunConfig(verbose=0)).fit()
 """

@@ -211,7 +211,7 @@ def tunes(trials: int, folder: Path) -> Row:
         def on_trial_complete(self, **_info: Any) -> None:
             meter.now()
 
-    ray.init(log_to_driver=False, logging_level="critical", num_cpus=SLOTS)
+    ray.init(address="local", log_to_driver=False, logging_level="critical", num_cpus=SLOTS)
     goal = {"metric": "score", "mode": "max"}
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     ranges = {parameter.name: parameter.distribution for parameter in TINY.parameters}

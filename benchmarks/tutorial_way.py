@@ -112,7 +112,7 @@ def main() -> None:
     folder = ImageFolder(str(data / "train"))
     file = runs_file.with_name("decoded.npz")
     np.savez(file, images=np.stack([np.asarray(image) for image, _ in folder]), labels=np.array(folder.targets))
-    ray.init(log_to_driver=False, include_dashboard=False)
+    ray.init(address="local", log_to_driver=False, include_dashboard=False)
     resources = {"cpu": 1, "gpu": 0.25 if torch.cuda.is_available() else 0}
     runs = json.loads(runs_file.read_text())
     with tempfile.TemporaryDirectory() as storage:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 import analysis
+from analysis import style
 from study import launch, tune
 from study.experiment import EXPERIMENTS, read
 from study.plan import Plan
@@ -22,6 +23,7 @@ def one_ray() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tune, "start", lambda *_arguments: None)
         patched.setattr(tune, "stop", lambda: None)
+        patched.setattr(style, "FORMATS", ("svg",))  # what the page shows; the other files have tests of their own
         yield
     tune.stop()
 

@@ -178,6 +178,7 @@ def browser(tmp_path: Path) -> Iterator["WebDriver"]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(executable_path=driver)
     with webdriver.Chrome(options=options, service=service) as opened:
+        opened.set_script_timeout(300)  # axe asks for longer than the usual 30 s where the machine is busy
         yield opened
 
 

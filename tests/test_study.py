@@ -42,7 +42,8 @@ def cluster() -> Iterator[dict[str, str]]:
     """A Ray on this machine with 2 CPUs: where to join it, its dashboard, its metrics."""
     import ray
 
-    context = ray.init(num_cpus=2, log_to_driver=False, logging_level="critical", dashboard_host="127.0.0.1")
+    own = {"address": "local", "dashboard_host": "127.0.0.1"}  # whatever cluster another process has started here
+    context = ray.init(num_cpus=2, log_to_driver=False, logging_level="critical", **own)
     [node] = ray.nodes()
     metrics = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     yield {"address": context.address_info["gcs_address"], "dashboard": context.dashboard_url, "metrics": metrics}
