@@ -39,7 +39,7 @@ from study.sampler import Sampler, seed_of
 from study.spaces import find
 
 EPOCHS: Final = 9  # full length
-PATIENCE: Final = 300.0  # seconds until a fault must have shown its effect
+PATIENCE: Final = 600.0  # seconds until a fault must have shown its effect
 MEMORY: Final = 64 * 2**20  # bytes that a caged worker may take beside those that it has
 
 SPACE: Final = '''
@@ -654,7 +654,7 @@ def a_stage(seed: int, limit: int, margin: int) -> Iterator[Stage]:
                 stage.kill_driver()
 
 
-def campaign(steps: list[list[str]], seed: int, limit: int = 60, margin: int = 30) -> Judge:
+def campaign(steps: list[list[str]], seed: int, limit: int = 120, margin: int = 30) -> Judge:
     """Let faults strike a study, have it finish, and judge its log. The faults of a step follow on one another."""
     with a_stage(seed, limit, margin) as stage:
         left_out = set() if stage.mounted else NEED_MOUNT
