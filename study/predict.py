@@ -19,7 +19,7 @@ from analysis.tables import StudyTables
 from data_utils.decoding import decode, in_order
 from data_utils.files import scan, shown
 from study.plan import PlanError, check_name, check_own_file
-from study.run import _Parser
+from study.run import Parser
 
 BATCH: Final = 64  # images
 
@@ -155,7 +155,7 @@ def restore(network: models.Trained, given: Sequence[Given], out: Path, unreadab
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = _Parser(
+    made = Parser(
         prog="python -m study.predict",
         description="Have the winner of a study classify, or restore, images.",
         epilog="Example: python -m study.predict runs/resnet-photos holiday/ --out holiday.csv",

@@ -28,10 +28,12 @@ EXIT_CODES: Final = {"finished": 0, **dict.fromkeys(REASONS.values(), 0), "faile
 UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and ends with exit code 2."""
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong without the long usage line."""
-        self.exit(2, f"{message}\nAll flags: python -m study.run --help\n")
+        self.exit(2, f"{message}\nAll flags: {self.prog} --help\n")
 
 
 def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
@@ -85,7 +87,7 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser. Flags that are not given stay None, so that a resume knows what was asked."""
-    made = _Parser(
+    made = Parser(
         prog="python -m study.run",
         description="Compare CNN architectures: tune each with the same budget, retrain the winners, report.",
         epilog="Example: python -m study.run --space resnet plain --trials 40 --max-epochs 27 --dataset cifar10",
