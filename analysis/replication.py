@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from analysis import stats, verdicts, wording
 from analysis.intervals import SMALLEST_SAMPLE, Interval
@@ -24,8 +24,22 @@ from analysis.tables import StudyTables, read
 REPORTED: Final[list[dict[str, Any]]] = tomllib.loads(
     (Path(__file__).parent / "reported.toml").read_text(encoding="utf-8")
 )["row"]
-# Images of the training and of the test split as published.
-PUBLISHED: Final = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000), "fashion_mnist": (60_000, 10_000)}
+
+
+class Published(NamedTuple):
+    """A data set as published: images of the training and of the test split, classes, and pixels (height, width)."""
+
+    train: int
+    test: int
+    classes: int
+    size: tuple[int, int]
+
+
+PUBLISHED: Final = {
+    "cifar10": Published(50_000, 10_000, 10, (32, 32)),
+    "cifar100": Published(50_000, 10_000, 100, (32, 32)),
+    "fashion_mnist": Published(60_000, 10_000, 10, (28, 28)),
+}
 NUMBERS: Final = ("mean", "low", "high", "n", "epochs", "train_images", "test_images")
 COLUMNS: Final = ("id", *NUMBERS, "run_as", "date", "machine", "command", "commit")
 ACCURACY: Final = {"metric": {"name": "accuracy", "unit": "fraction"}}
@@ -47,20 +61,54 @@ def measure(tables: StudyTables) -> list[tuple[Row, Row | None, str]]:
 
 def _unlike(row: Row, tables: StudyTables, tested: Mapping[str, Interval]) -> str:
     """Return why the study says nothing about a reported row; empty where it does."""
-    plan, variant = tables.plan, row["variant"]
-    if plan["dataset"]["name"] != row["dataset"]:
-        return f"{plan['dataset']['name']} instead of {row['dataset']}"
-    if variant not in tested:
-        return f"{variant} was not tested"
-    size = plan["dataset"]["image_shape"][1:]
-    if row.get("image_size", size) != size:
-        return f"images of {'x'.join(map(str, size))} instead of {'x'.join(map(str, row['image_size']))} pixels"
-    if row.get("epochs", plan["max_epochs"]) != plan["max_epochs"]:
-        return f"{plan['max_epochs']} epochs instead of {row['epochs']}"
-    winner = _winner(tables, variant)
+    if why := _other_experiment(tables.plan["experiment"]) or _other_data(row, tables.plan["dataset"]):
+        return why
+    if row["variant"] not in tested:
+        return f"{row['variant']} was not tested"
+    return _other_network(row, tables.plan) or _other_training(row, tables)
+
+
+def _other_experiment(experiment: Mapping[str, Any]) -> str:
+    if experiment["file"] is not None:
+        return f"an experiment of your own, {experiment['file']}"
+    return "the small form of the experiment" if experiment["scale"] == "small" else ""
+
+
+def _other_data(row: Row, dataset: Mapping[str, Any]) -> str:
+    if dataset["name"] != row["dataset"]:
+        return f"{dataset['name']} instead of {row['dataset']}"
+    published, size = PUBLISHED[row["dataset"]], tuple(dataset["image_shape"][1:])
+    if len(dataset["classes"]) != published.classes:
+        return f"{len(dataset['classes'])} classes instead of {published.classes}"
+    printed = tuple(row.get("image_size", published.size))
+    if size != printed:
+        return f"images of {'x'.join(map(str, size))} instead of {'x'.join(map(str, printed))} pixels"
+    return ""
+
+
+def _other_network(row: Row, plan: Mapping[str, Any]) -> str:
+    """Say in what the variant's architecture is not the source's, whose networks have the names of rows."""
+    variant, space = plan["experiment"]["variants"][row["variant"]], plan["spaces"][row["variant"]]
+    architecture = {p["name"] for p in space["parameters"] if p["kind"] == "architecture"}
+    if variant["network"] is None:  # then the row's `config` has the layers
+        unsaid = architecture & space["reference"].keys() - row.get("config", {}).keys()
+        return f"{', '.join(sorted(unsaid))} not held as in a network of the source" if unsaid else ""
+    if variant["network"] != row["id"]:
+        return f"the network {variant['network']} instead of {row['id']}"
+    given = {**variant["reference"], **variant["fix"]}
+    changed = [f"{name} {given[name]}" for name in given if name in architecture]
+    return f"not the source's network: {', '.join(changed)}" if changed else ""
+
+
+def _other_training(row: Row, tables: StudyTables) -> str:
+    epochs = tables.plan["max_epochs"]
+    if row.get("epochs", epochs) != epochs:
+        return f"{epochs} epochs instead of {row['epochs']}"
+    winner = _winner(tables, row["variant"])
     if winner["origin"] != "reference":
         return f"the winner {winner['trial']} was tuned"
-    apart = [f"{key} {winner.get(key)}" for key, value in row.get("config", {}).items() if winner.get(key) != value]
+    printed = row.get("config", {})
+    apart = [f"{key} {wording.value(winner.get(key))}" for key in printed if winner.get(key) != printed[key]]
     return f"not as printed: {', '.join(apart)}" if apart else ""
 
 
@@ -83,12 +131,18 @@ def _measured(row: Row, tables: StudyTables, mean: Interval) -> Row:
         "epochs": plan["max_epochs"],
         "train_images": splits["train"]["images"] + splits["validation"]["images"],
         "test_images": splits["test"]["images"],
-        "run_as": f"{_training(plan['spaces'][row['variant']], winner)}, {plan['max_epochs']} epochs",
+        "run_as": f"{_training(plan['spaces'][row['variant']], winner)}, {plan['max_epochs']} epochs{_from(plan)}",
         "date": datetime.fromtimestamp(float(moment), UTC).strftime("%Y-%m-%d"),
         "machine": f"{hardware['cpu']}, {hardware['cpus']} cores, {accelerators or 'no GPU'}",
         "command": " ".join(plan["command"]) or "called from Python",
         "commit": _commit(plan["git"] or {}),
     }
+
+
+def _from(plan: Mapping[str, Any]) -> str:
+    """Say where images are read from files, whose pixels need not be those that were published, as JPEGs' are not."""
+    dataset = plan["dataset"]
+    return ", images read from a folder of files" if dataset.get("loader", dataset["name"]) == "folder" else ""
 
 
 def _training(space: Mapping[str, Any], trial: Row) -> str:
@@ -119,7 +173,7 @@ def shown(row: Row, measured: Row | None) -> dict[str, str]:
     there = (measured["train_images"], measured["test_images"])
     fewer = [
         f"{mine:,} of {published:,} {split} images"
-        for split, mine, published in zip(("training", "test"), there, PUBLISHED[row["dataset"]], strict=True)
+        for split, mine, published in zip(("training", "test"), there, PUBLISHED[row["dataset"]][:2], strict=True)
         if mine != published
     ]
     seeds = f"n{wording.STUCK}={wording.STUCK}{found.n}"
@@ -159,10 +213,31 @@ def save(rows: Iterable[Row], path: Path) -> None:
 
 
 def merged(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
-    """Return all rows in the order of the reported ones; a new one replaces that of as many images and epochs."""
-    by_key = {(row["id"], row["train_images"], row["epochs"]): row for row in (*before, *new)}
+    """Return all rows in the order of the reported ones.
+
+    A new one replaces that of as many images and epochs, unless that has more seeds.
+    """
+    by_key = {_key(row): row for row in before}
+    for row in new:
+        if row["n"] >= by_key.get(_key(row), row)["n"]:
+            by_key[_key(row)] = row
     order = {row["id"]: place for place, row in enumerate(REPORTED)}
     return [by_key[key] for key in sorted(by_key, key=lambda key: (order[key[0]], *key[1:]))]
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["id"], row["train_images"], row["epochs"]
+
+
+def _kept(row: Row, rows: Iterable[Row]) -> str:
+    """Say that a measurement is not among `rows`, where one of more seeds stands; empty where it is."""
+    there = next(other for other in rows if _key(other) == _key(row))
+    if there["n"] <= row["n"]:
+        return ""
+    return (
+        f"{row['id']}: measured with n = {row['n']}, but the table has n = {there['n']}, which stays. To replace it, "
+        f"remove its row from the table."
+    )
 
 
 INTRODUCTION: Final = """# What the sources reported, and what we measured
@@ -217,6 +292,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, or 2 for what cannot be read."""
     given = parser().parse_args(arguments)
+    if not given.table.parent.is_dir():
+        print(
+            f"--table is {given.table}, but there is no folder {given.table.parent}, and none is made. Give it with "
+            f"--table FILE, or run this in the folder of archstudy's sources.",
+            file=sys.stderr,
+        )
+        return 2
     new: list[Row] = []
     try:
         for folder in given.run_dir:
@@ -227,6 +309,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{folder}: it belongs to no experiment of a source")
             new += [measured for _, measured, _ in found if measured is not None]
         rows = merged(load(given.table), new)
+        print(*(f"{said}\n" for row in new if (said := _kept(row, rows))), sep="", end="")
     except (ValueError, KeyError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,5 +1,6 @@
 """The replication table: what counts as a replication, what is said of it, and the page that is committed."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,11 @@ DOCS = Path(__file__).parents[1] / "docs"
 ROWS = {row["id"]: row for row in replication.REPORTED}
 C: dict[str, Any] = {
     **{"title": "Four networks", "source": "C", "question": "Which?", "name": "four_networks", "file": None},
-    **{"scale": "printed", "figures": ["test_scores"], "baseline": None, "steps": [], "variants": {}},
+    **{"scale": "printed", "figures": ["test_scores"], "baseline": None, "steps": []},
+    "variants": {
+        "plain_cnn": {"network": "C-plain-cnn", "fix": {}, "reference": {}},
+        "resnet18": {"network": "C-resnet18", "fix": {}, "reference": {}},
+    },
 }
 
 
@@ -24,7 +29,11 @@ C: dict[str, Any] = {
 def tables(tmp_path_factory: pytest.TempPathFactory) -> StudyTables:
     """Two networks of C on what says it is CIFAR-10, the reference setting alone."""
     run = SampleRun(spaces=("plain_cnn", "resnet18"), trials=1, data="cifar10", experiment=C)
-    return analysis.read(run.write(tmp_path_factory.mktemp("replication") / "run"))
+    file = run.write(tmp_path_factory.mktemp("replication") / "run") / "study.json"
+    plan = json.loads(file.read_text())
+    plan["dataset"]["image_shape"] = [3, 32, 32]
+    file.write_text(json.dumps(plan))
+    return analysis.read(file.parent)
 
 
 def changed(tables: StudyTables, **changes: Any) -> StudyTables:
@@ -49,27 +58,44 @@ def test_what_was_measured_is_the_interval_of_the_report_and_where_it_comes_from
     assert found(tables)["C-densenet"] == (None, "densenet was not tested")
 
 
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        ({"dataset": "digits"}, "digits instead of cifar10"),
-        ({"row": {"epochs": 100}}, "9 epochs instead of 100"),
-        ({"row": {"image_size": [96, 96]}}, "images of 8x8 instead of 96x96 pixels"),
-        ({"row": {"config": {"optimizer": "adam"}}}, "not as printed: optimizer sgd"),
-        ({"origin": "tpe"}, "the winner plain_cnn-0000 was tuned"),
-    ],
-)
+BARE: dict[str, Any] = {"network": None, "fix": {}, "reference": {}}
+UNLIKE: list[tuple[dict[str, Any], str]] = [
+    ({"dataset": {"name": "digits"}}, "digits instead of cifar10"),
+    ({"dataset": {"classes": ["cat", "dog"]}}, "2 classes instead of 10"),
+    ({"dataset": {"image_shape": [3, 8, 8]}}, "images of 8x8 instead of 32x32 pixels"),
+    ({"row": {"image_size": [96, 96]}}, "images of 32x32 instead of 96x96 pixels"),
+    ({"row": {"epochs": 100}}, "9 epochs instead of 100"),
+    ({"row": {"config": {"optimizer": "adam"}}}, "not as printed: optimizer sgd"),
+    ({"origin": "tpe"}, "the winner plain_cnn-0000 was tuned"),
+    ({"experiment": {"file": "/mine/four_networks.toml"}}, "an experiment of your own, /mine/four_networks.toml"),
+    ({"experiment": {"scale": "small"}}, "the small form of the experiment"),
+    ({"variant": {"network": "B-conv"}}, "the network B-conv instead of C-plain-cnn"),
+    ({"variant": {"fix": {"width": 3}}}, "not the source's network: width 3"),
+    ({"variant": {"reference": {"activation": "gelu"}}}, "not the source's network: activation gelu"),
+    ({"variant": BARE}, "activation, blocks, width not held as in a network of the source"),
+    ({"variant": BARE, "row": {"config": {"activation": "relu", "blocks": 2, "width": 3}}}, "not as printed: width 16"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), UNLIKE, ids=[why for _, why in UNLIKE])
 def test_a_study_that_is_unlike_the_source_measures_nothing(
     tables: StudyTables, change: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tables
-    if "dataset" in change:
-        other = changed(tables, dataset={**tables.plan["dataset"], "name": change["dataset"]})
-    if "origin" in change:
-        other = replace(tables, trials=tables.trials.assign(origin=change["origin"]))
+    plan = copy.deepcopy(tables.plan)
+    plan["dataset"] |= change.get("dataset", {})
+    plan["experiment"] |= change.get("experiment", {})
+    plan["experiment"]["variants"]["plain_cnn"] |= change.get("variant", {})
+    trials = tables.trials.assign(origin=change["origin"]) if "origin" in change else tables.trials
     row = {**ROWS["C-plain-cnn"], **change.get("row", {})}
     monkeypatch.setattr(replication, "REPORTED", [row])
-    assert found(other) == {"C-plain-cnn": (None, why)}
+    assert found(replace(tables, plan=plan, trials=trials)) == {"C-plain-cnn": (None, why)}
+
+
+def test_a_folder_of_the_images_counts_and_says_so(tables: StudyTables) -> None:
+    measured, why = found(changed(tables, dataset={**tables.plan["dataset"], "loader": "folder"}))["C-plain-cnn"]
+    assert why == ""
+    assert measured is not None
+    assert measured["run_as"].endswith("9 epochs, images read from a folder of files")
 
 
 def cell(low: float, high: float, n: int = 5, **more: Any) -> str:
@@ -120,6 +146,31 @@ def test_a_folder_that_is_none_is_answered(tmp_path: Path, capsys: pytest.Captur
     assert replication.main([str(tmp_path), "--table", str(tmp_path / "t.csv")]) == 2
     assert "is not a run folder" in capsys.readouterr().err
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_fewer_seeds_do_not_replace_more(
+    tables: StudyTables, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "replication.csv"
+    row = {**(found(tables)["C-plain-cnn"][0] or {}), "n": 5}
+    replication.save([row], table)
+    assert replication.main([str(tables.run_dir), "--table", str(table)]) == 0
+    assert "C-plain-cnn: measured with n = 4, but the table has n = 5, which stays." in capsys.readouterr().out
+    assert [measured["n"] for measured in replication.load(table)] == [5, 4]
+    replication.save([{**row, "n": 3}], table)
+    assert replication.main([str(tables.run_dir), "--table", str(table)]) == 0
+    assert "stays" not in capsys.readouterr().out
+    assert [measured["n"] for measured in replication.load(table)] == [4, 4]
+
+
+def test_a_table_that_has_no_folder_is_answered(
+    tables: StudyTables, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert replication.main([str(tables.run_dir)]) == 2
+    said = capsys.readouterr().err
+    assert "--table is docs/replication.csv, but there is no folder docs" in said
+    assert "--table FILE" in said
 
 
 def test_a_run_with_other_images_stands_beside_the_whole_one(tables: StudyTables) -> None:
