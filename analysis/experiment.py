@@ -3,7 +3,7 @@
 from typing import Any
 
 from analysis import replication, wording
-from analysis.figures.variants import asked, difference
+from analysis.figures.variants import asked, difference, spread
 from analysis.summary import Cells
 from analysis.tables import StudyTables, searched
 from analysis.verdicts import Verdicts, gap_to
@@ -22,23 +22,28 @@ def head(tables: StudyTables) -> dict[str, str]:
     if asked(tables.plan, "scale") in SCALES:
         parts.append(SCALES[asked(tables.plan, "scale")])
     if count := dataset.get("train_images"):
-        parts.append(f"{count:,} of the training images of {dataset['name']}, drawn by class")
+        parts.append(f"{count:,} of the training images of {dataset['name']}, {wording.drawn(dataset)}")
     title, question = (str(asked(tables.plan, key)) for key in ("title", "question"))
     return {"title": title, "question": question, "about": "; ".join(parts) + "."}
 
 
 def variant_rows(tables: StudyTables, judged: Verdicts) -> list[Cells]:
-    """Return a row per variant: in what it differs from the others, its score, its gap to the baseline and verdict."""
+    """Return a row per variant: in what it differs, its score, its gap to the baseline and verdict.
+
+    It differs from the baseline, where one is compared, whose own row has all in which others differ from it.
+    """
     plan, baseline = tables.plan, asked(tables.plan, "baseline")
     settings = {space: _settings(plan, space) for space in plan["spaces"]}
     names = list(dict.fromkeys(name for held in settings.values() for name in held))
     apart = [name for name in names if len({held.get(name) for held in settings.values()}) > 1]
+    same = settings.get(baseline, {})
     rows = []
     for space, held in settings.items():
         mean = judged.tested.get(space)
+        own = [name for name in apart if name in held and (space == baseline or held[name] != same.get(name))]
         row: Cells = {
             "variant": (space, space),
-            "differs in": (", ".join(f"{name} {held[name]}" for name in apart if name in held) or wording.MISSING, ""),
+            "differs in": (", ".join(f"{name} {held[name]}" for name in own) or wording.MISSING, ""),
             f"test {plan['metric']['name']}": (
                 wording.short_interval(mean, plan) if mean else wording.MISSING,
                 mean.mean if mean else None,
@@ -77,7 +82,10 @@ def variants_explained(tables: StudyTables) -> str:
         said = " ".join(f"Tuned in {space}: {wording.listed(list(names))}." for space, names in tuned.items())
     if asked(tables.plan, "baseline") is None:
         return said
-    return f"{said} Gaps have intervals over shared seeds and test images; the verdicts of all pairs hold together."
+    return (
+        f"{said} The baseline's row lists what it holds, the others what differs from that. Gaps have intervals over "
+        f"shared {spread(tables)}; the verdicts of all pairs hold together."
+    )
 
 
 def reported_rows(tables: StudyTables) -> list[Cells]:

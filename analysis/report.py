@@ -306,7 +306,8 @@ def _data(dataset: dict[str, Any]) -> list[tuple[str, list[str]]]:
     source, _, drawn = dataset["source"].partition("; test: ")
     rows = [("Data", [f"{dataset['name']}: {source}"])]
     if count := dataset.get("train_images"):
-        rows.append(("Training images", [f"{count:,}, drawn by class; they are trained on and validated with"]))
+        used = f"{count:,}, {wording.drawn(dataset)}; they are trained on and validated with"
+        rows.append(("Training images", [used]))
     if drawn:
         rows.append(("Test split", [drawn]))
     if dataset.get("image_size"):

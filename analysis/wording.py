@@ -101,6 +101,11 @@ def listed(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
+def drawn(dataset: Mapping[str, Any]) -> str:
+    """Say how a part of the training images came about."""
+    return "drawn by class" if dataset["classes"] else "drawn at random"
+
+
 def duration(seconds: float) -> str:
     """Return seconds as people say them: `42 s`, `3.5 min`, `2.1 h`."""
     if pd.isna(seconds):

@@ -59,7 +59,7 @@ class Plan:
     seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
     `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
     `experiment` is the content of one (`study/experiment.py`), whose variants `spaces` are then; empty: none.
-    `train_images`: so many of the training images, drawn by class, before the validation split; None: all.
+    `train_images`: so many of the training images, drawn by class if any, before the validation split; None: all.
     """
 
     spaces: tuple[str, ...]

@@ -44,7 +44,7 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--image-size", _size, "SIZE", "resize to this height and width: 64, or 48x64 (default: as the images are)"
     share = f"share of each class for the test, where the source defines none (default {TEST_FRACTION:g})"
     yield "--test-fraction", float, "X", share
-    fewer = "train and validate on so many of the training images, drawn by class (default: all)"
+    fewer = "train and validate on so many of the training images, drawn by class if any (default: all)"
     yield "--train-images", int, "N", fewer
     yield "--trials", int, "N", f"trials of each space (default {DEFAULT.trials})"
     yield "--max-epochs", int, "N", f"epochs of a trial at full length (default {DEFAULT.max_epochs})"

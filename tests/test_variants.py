@@ -166,6 +166,7 @@ def _seed_one(tables: StudyTables) -> list[str]:
 def test_held_hyperparameters_are_named_in_the_table_and_left_out_of_the_figures(tables: StudyTables) -> None:
     mine = held(held(tables, "resnet", "activation", "silu"), "plain", "activation", "relu")
     rows = {row["variant"][0]: row for row in experiment.variant_rows(mine, verdicts.judge(mine))}
+    assert rows["plain"]["differs in"][0] == "activation relu"
     assert rows["resnet"]["differs in"][0] == "activation silu"
     assert rows["densenet"]["differs in"][0] == "activation tuned"
     assert rows["plain"]["verdict"][0] == "baseline"
@@ -174,6 +175,35 @@ def test_held_hyperparameters_are_named_in_the_table_and_left_out_of_the_figures
     assert "activation" not in drawn["resnet"]
     assert "activation" in drawn["densenet"]
     assert "Tuned in densenet: width, blocks, activation" in experiment.variants_explained(mine)
+
+
+def test_a_variant_lists_what_differs_from_the_baseline_alone(tables: StudyTables) -> None:
+    mine = held(held(tables, "resnet", "activation", "silu"), "densenet", "width", 8)
+
+    def told(study: StudyTables) -> dict[str, str]:
+        return {row["variant"][0]: row["differs in"][0] for row in experiment.variant_rows(study, judged)}
+
+    judged = verdicts.judge(mine)
+    assert told(mine) == {"plain": "width tuned, activation tuned", "resnet": "activation silu", "densenet": "width 8"}
+    without = replace(mine, plan={**mine.plan, "experiment": {**ASKED, "baseline": None}})
+    assert told(without)["resnet"] == "width tuned, activation silu"
+
+
+def test_a_restoration_says_the_same_of_its_intervals_everywhere(
+    tables: StudyTables, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run = SampleRun(spaces=("plain", "resnet", "densenet"), experiment=ASKED, restored=True)
+    restored = analysis.read(run.write(tmp_path_factory.mktemp("restored") / "run"))
+    restored.plan["dataset"]["train_images"] = 100
+    for study, over, drawn in (
+        (tables, "seeds and test images", ""),
+        (restored, "seeds alone, for this test split", "drawn at random"),
+    ):
+        captions = [FIGURES[name].caption(FIGURES[name].data(study), study) for name in ("isolation", "steps")]
+        for said in (*captions, experiment.variants_explained(study)):
+            assert f"shared {over}" in said
+            assert ("images" in said) == (over == "seeds and test images")
+        assert drawn in experiment.head(study)["about"]
 
 
 def test_a_held_hyperparameter_has_no_importance(tables: StudyTables) -> None:

@@ -21,6 +21,11 @@ def asked(plan: Plan, name: str) -> Any:
     return (plan.get("experiment") or {}).get(name)
 
 
+def spread(tables: StudyTables) -> str:
+    """Say over what intervals are taken: over images too where the metric is a share of them."""
+    return "seeds and test images" if stats.test_images(tables) else "seeds alone, for this test split"
+
+
 def isolation_data(tables: StudyTables) -> pd.DataFrame:
     """Return `ISOLATION_COLUMNS`: a row per seed and a `mean` per tested variant, and its `gap` to the baseline."""
     baseline, judged = asked(tables.plan, "baseline"), verdicts.judge(tables, tables.margin)
@@ -92,13 +97,11 @@ def caption_isolation(data: pd.DataFrame, tables: StudyTables) -> str:
     sizes = wording.listed([f"{row.space} n = {row.n}" for row in means.itertuples()])
     return (
         f"Left: test {tables.plan['metric']['name']} of each variant's winner, retrained with fresh seeds ({sizes}); "
-        f"hollow: one seed, filled: mean with its 95 % interval over seeds and test images, from {SMALLEST_SAMPLE} "
-        "seeds "
-        f"on. Right: its gap to {data['baseline'].iloc[0]}, over shared seeds and images, with the interval at the "
-        f"level at which the pair was judged: the verdicts of all pairs hold together with 95 %. Dashed: "
+        f"hollow: one seed, filled: mean with its 95 % interval over {spread(tables)}, from {SMALLEST_SAMPLE} seeds "
+        f"on. Right: its gap to {data['baseline'].iloc[0]}, over shared {spread(tables)}, with the interval at the "
+        "level at which the pair was judged: the verdicts of all pairs hold together with 95 %. Dashed: "
         f"the baseline. Equivalent: within {tables.margin:g} {wording.difference_unit(tables.plan)}. Every variant had "
-        "the "
-        "same number of trials."
+        "the same number of trials."
     )
 
 
@@ -173,12 +176,10 @@ def caption_steps(data: pd.DataFrame, tables: StudyTables) -> str:
     sizes = [f"{row.space} n = {row.n}" for row in scores.itertuples()]
     return (
         f"Above: test {tables.plan['metric']['name']} of each step's winner, mean of its retrained seeds "
-        f"({wording.listed(sizes)}) with the 95 % interval over seeds and test images. Below: its gain over the first "
-        "step and over the one before it, over shared seeds and images, with the interval at the level at which the "
-        "pair "
+        f"({wording.listed(sizes)}) with the 95 % interval over {spread(tables)}. Below: its gain over the first step "
+        f"and over the one before it, over shared {spread(tables)}, with the interval at the level at which the pair "
         f"was judged; none below {SMALLEST_SAMPLE} seeds. Every step was tuned with the same number of trials. Marks "
-        "are "
-        "set apart sideways."
+        "are set apart sideways."
     )
 
 
