@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from data_utils.datasets import DATASETS
-from study.plan import Json, PlanError, check_name
+from data_utils.datasets import DATASETS, NO_FILES
+from study.plan import Json, Plan, PlanError, check_name
 from study.space import Space
 from study.variants import base_of, build, resolved
 
@@ -203,6 +203,28 @@ def _check(experiment: Experiment) -> None:
 def spaces(content: Json, names: tuple[str, ...]) -> list[Space]:
     """Return the spaces of the variants `names`. Raises `PlanError` for what their spaces have not."""
     return [build(name, content["variants"][name]) for name in names]
+
+
+def at_full_length(plan: Plan) -> list[str]:
+    """Return the command of the same as `plan` of an experiment's small form, at full length: its spaces and its data.
+
+    Raises `PlanError` where the file of the experiment is no longer as it was.
+    """
+    name = plan.experiment["file"] or plan.experiment["name"]
+    small, full = ({"dataset": Plan.dataset, **read(name, scale).settings} for scale in ("small", FULL))
+    words = ["python", "-m", "study.run", "--experiment", name]
+    if plan.spaces != tuple(plan.experiment["variants"]):
+        words += ["--space", *plan.spaces]
+    own = plan.dataset != small["dataset"]  # of a flag, which goes before the file at full length too
+    dataset = plan.dataset if own else full["dataset"]
+    words += ["--dataset", dataset] if own else []
+    if dataset not in NO_FILES and (plan.dataset == dataset or dataset in ("folder", "pairs")):
+        words += ["--data-dir", str(plan.data_dir) if plan.dataset == dataset else "YOUR_FOLDER"]
+    if plan.image_size and plan.image_size != small.get("image_size"):
+        words += ["--image-size", "x".join(map(str, plan.image_size))]
+    if plan.test_fraction not in (None, small.get("test_fraction")):
+        words += ["--test-fraction", str(plan.test_fraction)]
+    return words
 
 
 def listing() -> list[tuple[str, str, str]]:

@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import Final, Self
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from data_utils.datasets import task_of
 from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
-from study.plan import Plan
+from study.plan import Plan, PlanError
 from study.secrets import masked
 from study.state import Run
 from study.warm import words
@@ -296,14 +296,23 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
     rows["Report"] = str(report) if report else f"python -m analysis.report {folder}"
     if plan.experiment:
         if plan.experiment["scale"] == "small":
-            name = quote(plan.experiment["file"] or plan.experiment["name"])
-            rows["Next"] = f"python -m study.run --experiment {name}  (the same at full length)"
+            rows |= _full_length(plan)
     elif plan.dataset in ("digits", "mnist", "fashion_mnist"):
         spaces = " ".join(map(quote, plan.spaces))
         rows["Next"] = f"python -m study.run --space {spaces} --dataset cifar10 --max-epochs 27  (the same on CIFAR-10)"
     more = "" if engine.outcome != "finished" else f" --trials {2 * engine.state.trials}"
     rows["Resume"] = f"python -m study.run --resume {folder}{more}"
     show_rows(rows, console)
+
+
+def _full_length(plan: Plan) -> dict[str, str]:
+    """Return what to run after the small form of an experiment; nothing where its file has gone or changed."""
+    from study.experiment import at_full_length  # here: other studies need no TOML
+
+    try:
+        return {"Next": f"{join(at_full_length(plan))}  (the same at full length)"}
+    except PlanError:
+        return {}
 
 
 def _show_columns(rows: list[dict[str, str]], console: Console) -> None:

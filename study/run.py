@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from analysis.events import BrokenLogError
-from data_utils.datasets import DATASETS
+from data_utils.datasets import DATASETS, NO_FILES
 from data_utils.request import TEST_FRACTION
 from study.budget import REASONS
 from study.experiment import FULL, listing, read
@@ -203,9 +203,16 @@ def _plan(given: dict[str, Any]) -> Plan:
     if name is None:
         if scale != FULL:
             raise PlanError(f"--scale is {scale}, but is of an experiment. Give --experiment NAME.")
-        return Plan(**{"spaces": (), **given})
-    found = read(name, scale)
-    return Plan(**{"spaces": found.variants, **found.settings, **given}, experiment=found.content)
+        plan = Plan(**{"spaces": (), **given})
+    else:
+        found = read(name, scale)
+        plan = Plan(**{"spaces": found.variants, **found.settings, **given}, experiment=found.content)
+    if "data_dir" in given and plan.dataset in NO_FILES:
+        raise PlanError(
+            f"--data-dir is {plan.data_dir}, but is of no use with {plan.dataset}, which needs no files. Leave it out, "
+            f"or name the data in it: --dataset folder, pairs or another."
+        )
+    return plan
 
 
 def _list() -> None:

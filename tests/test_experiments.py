@@ -14,15 +14,16 @@ from rich.console import Console
 
 import analysis
 import models
+from analysis.checks import remedies
 from analysis.checks.record import Record
 from analysis.checks.remedies import commands
 from analysis.figures import FIGURES
 from analysis.replication import REPORTED
-from data_utils.datasets import DATASETS, load
+from data_utils.datasets import DATASETS, NO_FILES, load
 from data_utils.images import Images
 from study import launch, variants
 from study import plan as planning
-from study.experiment import EXPERIMENTS, KEYS, SCALES, VARIANT, Experiment, read, spaces
+from study.experiment import EXPERIMENTS, KEYS, SCALES, VARIANT, Experiment, at_full_length, read, spaces
 from study.plan import Plan, PlanError
 from study.run import _plan, main, parser
 from study.space import Space
@@ -314,6 +315,38 @@ def test_the_commands_of_the_replication_can_be_planned(tmp_path: Path) -> None:
         plan_of(experiment, spaces=tuple(asked.space or experiment.variants), runs=tmp_path).check(SPACES, DATASETS)
         named.add(asked.experiment)
     assert named >= {row["experiment"] for row in REPORTED if "experiment" in row}
+
+
+NEXT = {
+    "--experiment batch_norm --scale small": "--experiment batch_norm",
+    "--experiment batch_norm --scale small --space lenet padded": "--experiment batch_norm --space lenet padded",
+    "--experiment vehicles --scale small": "--experiment vehicles --data-dir YOUR_FOLDER",
+    **dict.fromkeys(
+        ("--experiment vehicles --scale small --dataset folder --data-dir photos --image-size 32x48",),
+        "--experiment vehicles --dataset folder --data-dir photos --image-size 32x48",
+    ),
+    "--experiment dehazing --scale small": "--experiment dehazing",
+    "--experiment dilation --scale small --dataset cifar10": "--experiment dilation --dataset cifar10 --data-dir data",
+}
+
+
+@pytest.mark.parametrize("line", NEXT)
+def test_what_comes_after_the_small_form_is_the_same_at_full_length(line: str) -> None:
+    def planned(words: list[str]) -> Plan:
+        left_out = ("no_report", "list_experiments", "space")
+        given = {name: value for name, value in vars(parser().parse_args(words)).items() if value is not None}
+        spaces = {"spaces": tuple(given["space"])} if "space" in given else {}
+        return _plan({**{name: value for name, value in given.items() if name not in left_out}, **spaces})
+
+    small = planned(line.split())
+    command = at_full_length(small)
+    assert " ".join(command) == f"python -m study.run {NEXT[line]}"
+    full = planned(command[3:])
+    assert (full.spaces, full.experiment["scale"]) == (small.spaces, "full")
+
+
+def test_data_sets_without_files_have_one_list() -> None:
+    assert remedies.NO_FILES == NO_FILES
 
 
 def test_the_commands_of_the_audit_are_of_the_same_experiment(tmp_path: Path) -> None:

@@ -77,6 +77,11 @@ def test_every_flag_explains_itself_with_its_default() -> None:
         ("--space resnet --image-size 4x64", "--image-size is 4, but must be at least 8"),
         ("--space resnet --test-fraction 1", "--test-fraction is 1, but must lie between 0 and 1"),
         ("--space resnet --dataset mnist --test-fraction 0.1", "mnist defines its own test split"),
+        (
+            "--space resnet --data-dir photos",
+            "--data-dir is photos, but is of no use with digits, which",
+        ),
+        ("--experiment dehazing --scale small --data-dir photos", "but is of no use with hazy, which needs no files"),
         ("--space resnet --dataset folder", "--data-dir is data, but that does not exist"),
         ("--space resnet --dataset pairs", "resnet answer with a class. Give a space of restoration"),
         (

@@ -11,6 +11,7 @@ from analysis.checks.record import Parameter, Record
 Changes = Mapping[str, Any]
 
 _IN_NAMES: Final = {"max_epochs": "epochs", "final_seeds": "seeds", "final_configs": "configs"}
+NO_FILES: Final = ("digits", "hazy")  # with which --data-dir is refused
 _LONGEST_NAME: Final = 150  # characters: names of run folders have a limit
 
 
@@ -81,7 +82,7 @@ def _flags(record: Record, changes: Changes) -> list[str]:
         flags += ["--train-images", str(dataset["train_images"])]
     if dataset.get("test_fraction"):
         flags += ["--test-fraction", str(dataset["test_fraction"])]
-    if "data_dir" in plan:
+    if "data_dir" in plan and dataset.get("loader", dataset["name"]) not in NO_FILES:
         flags += ["--data-dir", _short(Path(plan["data_dir"]))]
     if epochs := stats.budget(record.tables).get("epochs"):
         flags += ["--epoch-budget", str(int(epochs))]
