@@ -60,6 +60,9 @@ VARIANT: Final[dict[str, tuple[type, str]]] = {
     **HELD,
 }
 
+# What a figure needs that the experiment names.
+NEEDS: Final = {**dict.fromkeys(("isolation", "agreement", "time_ratio"), "baseline"), "steps": "steps"}
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -81,6 +84,8 @@ def read(name: str, scale: str = FULL) -> Experiment:
     """
     file = Path(name) if name.endswith(".toml") else None
     if file is None:
+        if name not in EXPERIMENTS and Path(name).is_file():
+            raise PlanError(f"The experiment {name} is a file, but its name must end in .toml. Rename it.")
         check_name("experiment", name, EXPERIMENTS)
     found = _scaled(_parsed(file or EXPERIMENTS[name]), name, scale)
     variants = _variants(found, name, Path("." if file is None else file.absolute().parent))
@@ -123,6 +128,9 @@ def _check_table(table: Mapping[str, Any], where: str, known: Mapping[str, tuple
         kinds = (int, float) if kind is float else kind
         if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
             raise PlanError(f"{key} is {value!r} in {where}, but must be {words}.")
+        other = [entry for entry in value if not isinstance(entry, str)] if kind is list and key != "image_size" else []
+        if other:
+            raise PlanError(f"{key} holds {other[0]!r} in {where}, but must be {words}, each a text in quotes.")
     for name, variant in table.get("variants", {}).items():
         if not isinstance(variant, dict):
             raise PlanError(f"variants.{name} is {variant!r} in {where}, but must be a table, such as {{space = ...}}.")
@@ -193,11 +201,27 @@ def _check(experiment: Experiment) -> None:
     size = settings.get("image_size")
     if size is not None and not (len(size) == 2 and all(type(side) is int for side in size)):
         raise PlanError(f"image_size is {list(size)}, but must be height and width in pixels, such as [96, 96].")
+    _check_numbers(settings, content["file"] or content["name"])
+    for figure in content["figures"]:
+        if figure in NEEDS and not content[NEEDS[figure]]:
+            raise PlanError(
+                f"The experiment {content['name']} has the figure {figure}, which needs {NEEDS[figure]}. Name "
+                f"{KEYS[NEEDS[figure]][1]}, {NEEDS[figure]} = ..., or leave the figure out."
+            )
     if content["baseline"] is not None:
         check_name("variant as baseline:", content["baseline"], experiment.variants)
     for step in content["steps"]:
         check_name("variant in steps:", step, experiment.variants)
     spaces(content, experiment.variants)
+
+
+def _check_numbers(settings: Json, where: str) -> None:
+    """Raise `PlanError` for a number that no study can have, by the name that it has in the file."""
+    for key, value in settings.items():
+        try:
+            Plan(spaces=(), **{key: value}).check_numbers()
+        except PlanError as error:
+            raise PlanError(f"{key} is {value} in {where}. As a flag: {error}") from error
 
 
 def spaces(content: Json, names: tuple[str, ...]) -> list[Space]:

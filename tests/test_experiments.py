@@ -23,7 +23,7 @@ from data_utils.datasets import DATASETS, NO_FILES, load
 from data_utils.images import Images
 from study import launch, variants
 from study import plan as planning
-from study.experiment import EXPERIMENTS, KEYS, SCALES, VARIANT, Experiment, at_full_length, read, spaces
+from study.experiment import EXPERIMENTS, KEYS, NEEDS, SCALES, VARIANT, Experiment, at_full_length, read, spaces
 from study.plan import Plan, PlanError
 from study.run import _plan, main, parser
 from study.space import Space
@@ -170,6 +170,19 @@ WRONG = {
     "": "compares nothing",
     "[small]\nfigures = []\n" + ONE: r"Unknown key in \[small\] of .*: 'figures'",
     "spaces = [": "is no TOML",
+    "spaces = [3]": "spaces holds 3 in .*own.toml, but must be a list of spaces, each a text in quotes",
+    "free = [3]\n" + ONE: "free holds 3 in .*own.toml",
+    ONE + "free = [3]": "free holds 3 in variants.a of .*own.toml",
+    "also = [['class_weights']]\n" + ONE: "also holds .'class_weights'. in .*own.toml",
+    "steps = [{}]\n" + ONE: "steps holds {} in .*own.toml",
+    "figures = [true]\n" + ONE: "figures holds True in .*own.toml",
+    "[small]\nfree = [1.5]\n" + ONE: r"free holds 1.5 in \[small\] of .*own.toml",
+    "trials = -3\n" + ONE: "trials is -3 in .*own.toml. As a flag: --trials is -3, but must be at least 1 trial",
+    "image_size = [4, 4]\n" + ONE: r"image_size is \(4, 4\) in .*own.toml",
+    **{
+        f'figures = ["{figure}"]\n{ONE}': f"has the figure {figure}, which needs {key}. Name .*, {key} = "
+        for figure, key in NEEDS.items()
+    },
 }
 
 
@@ -201,6 +214,12 @@ def test_bad_input_ends_with_code_2_and_leaves_nothing(
     assert main(line.split()) == 2
     assert COMMANDS[line] in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_its_ending_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text(START + ONE)
+    with pytest.raises(PlanError, match=r"own is a file, but its name must end in .toml. Rename it."):
+        read(str(tmp_path / "own"))
 
 
 def test_the_list_names_every_experiment_with_its_question(capsys: pytest.CaptureFixture[str]) -> None:
