@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import FontProperties, findfont, get_font, get_font_names
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -206,8 +207,10 @@ def legend_below(canvas: Canvas, handles: Sequence[Any], columns: int = 4) -> No
     if not handles:
         return
     wanted = min(columns, len(handles))
+    dashed = any(isinstance(handle, Line2D) and handle.is_dashed() for handle in handles)
+    long = 4.0 if dashed else None  # so that each pattern of dashes is seen whole
     for fitting in range(wanted, 0, -1):
-        legend = canvas.legend(handles=list(handles), loc="outside lower center", ncols=fitting)
+        legend = canvas.legend(handles=list(handles), loc="outside lower center", ncols=fitting, handlelength=long)
         if fitting == 1 or legend.get_window_extent().width <= canvas.bbox.width:
             break
         legend.remove()

@@ -128,7 +128,8 @@ def _check_table(table: Mapping[str, Any], where: str, known: Mapping[str, tuple
         kinds = (int, float) if kind is float else kind
         if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
             raise PlanError(f"{key} is {value!r} in {where}, but must be {words}.")
-        other = [entry for entry in value if not isinstance(entry, str)] if kind is list and key != "image_size" else []
+        entries = value if isinstance(value, list) and key != "image_size" else []
+        other = [entry for entry in entries if not isinstance(entry, str)]
         if other:
             raise PlanError(f"{key} holds {other[0]!r} in {where}, but must be {words}, each a text in quotes.")
     for name, variant in table.get("variants", {}).items():

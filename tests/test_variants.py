@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from scipy import stats as reference
 
@@ -83,6 +84,33 @@ def test_the_isolation_plot_draws_the_gaps_beside_zero(tables: StudyTables) -> N
         assert isinstance(line, Line2D)
         assert np.asarray(line.get_xdata())[0] == gap["value"]
     assert {text.get_text() for text in right.texts} == set(data["verdict"].dropna())
+
+
+@pytest.mark.parametrize("gaps", [(0.05, 0.02), (-0.05, -0.02), (0.05, -0.05)])
+def test_a_verdict_over_the_outermost_gap_stays_inside_the_panel(tables: StudyTables, gaps: tuple[float, ...]) -> None:
+    data = FIGURES["isolation"].data(tables)
+    mine = data["kind"] == "gap"
+    data.loc[mine, ["low", "high"]] = np.nan
+    data.loc[mine, "value"] = gaps
+    data.loc[mine, "verdict"] = "cannot tell"
+    with style.style():
+        canvas = FIGURES["isolation"].canvas(data, tables.plan)
+        ConstrainedLayoutEngine().execute(canvas)
+        right = canvas.axes[1]
+        panel = right.get_window_extent()
+        said = [text.get_window_extent() for text in right.texts]
+    assert len(said) == len(gaps)
+    assert all(panel.x0 < box.x0 and box.x1 < panel.x1 for box in said)
+
+
+def test_the_legend_shows_dashes_long_enough_to_be_told_apart() -> None:
+    with style.style():
+        lengths = []
+        for dashes in ("solid", (0, (8, 2))):
+            canvas = style.new_canvas(2)
+            style.legend_below(canvas, [Line2D([], [], linestyle=dashes, label="a")])
+            lengths.append(np.ptp(np.asarray(canvas.legends[0].get_lines()[0].get_xdata(), dtype=float)))
+    assert lengths[1] == 2 * lengths[0]
 
 
 def test_each_step_is_set_against_the_first_and_the_one_before(tables: StudyTables) -> None:

@@ -68,11 +68,12 @@ def draw_isolation(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     right.axvline(0, color=style.QUIET, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
     left.set_yticks(range(len(spaces)), spaces)
     left.set_ylim(len(spaces) - 0.4, -0.6)
+    left.margins(x=0.1)
+    right.margins(x=0.3)  # room for a verdict over the outermost gap
     style.score_axis(left.xaxis, plan, "test")
     _gap_axis(right, data["baseline"].iloc[0], plan)
     for axes in (left, right):
         axes.tick_params(axis="y", length=0)
-        axes.margins(x=0.1)
         axes.grid(axis="x")
     style.legend_below(canvas, _legend(drawn=bool(data["low"].notna().any())))
 
