@@ -41,6 +41,10 @@ class Trained(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise with the statistics of the training images, ask the network, undo it for restored images."""
+        if images.ndim != 4:
+            raise ValueError(
+                f"images have the shape {tuple(images.shape)}, but must have (B, C, H, W): one is images[None]."
+            )
         answers: Tensor = self.network((images.to(torch.float32) / 255 - self.mean) / self.deviation)
         return (answers * self.deviation + self.mean).clamp(0, 1) if self.restores else answers
 

@@ -28,6 +28,7 @@ def export(network: models.Trained, path: Path) -> str:
     images = torch.randint(256, (IMAGES, *network.image_shape), dtype=torch.uint8)
     with torch.inference_mode():
         expected = network(images).numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         answered = WRITERS[path.suffix](network, images, temporary)

@@ -19,7 +19,7 @@ from analysis.tables import StudyTables
 from data_utils.decoding import decode, in_order
 from data_utils.files import scan, shown
 from study.plan import PlanError, check_name, check_own_file
-from study.run import Parser
+from study.run import Parser, size_of
 
 BATCH: Final = 64  # images
 
@@ -140,10 +140,21 @@ def classify(
 
 
 @torch.inference_mode()
-def restore(network: models.Trained, given: Sequence[Given], out: Path, unreadable: list[str]) -> int:
-    """Write each restored image as a PNG file of its name into the folder `out`; return how many there are."""
+def restore(
+    network: models.Trained, shape: tuple[int, int, int], given: Sequence[Given], out: Path, unreadable: list[str]
+) -> int:
+    """Write each restored image as a PNG file of its name into the folder `out`; return how many there are.
+
+    The images are resized to `shape` (C, H, W) before.
+
+    Raises `PlanError`, before any is written, where two would have one name: 1.jpg and 1.png.
+    """
+    named_so: dict[Path, Given] = {}
+    for file in given:
+        if (other := named_so.setdefault(Path(file.name).with_suffix(".png"), file)) != file:
+            raise PlanError(f"{other.name} and {file.name} would be restored to one file. Rename one of them.")
     written = 0
-    for named, images in batches(given, network.image_shape, unreadable):
+    for named, images in batches(given, shape, unreadable):
         answers = (network(images) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         for (_, name), pixels in zip(named, answers, strict=True):
             path = (out / name).with_suffix(".png")
@@ -166,6 +177,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--final", metavar="NAME", help=chosen)
     where = "file of the predictions, or folder of restored images (default: predictions.csv, or restored)"
     made.add_argument("--out", type=Path, metavar="PATH", help=where)
+    size = "of images to restore: height and width, such as 480x640 (default: that of the training)"
+    made.add_argument("--image-size", type=size_of, metavar="SIZE", help=size)
     export = "write the network, its preprocessing included, for PyTorch without this package (.pt2) or ONNX (.onnx)"
     made.add_argument("--export", type=Path, metavar="FILE", help=export)
     return made
@@ -194,7 +207,12 @@ def _predict(asked: argparse.Namespace) -> int:
     out = asked.out or Path("restored" if network.restores else "predictions.csv")
     if given and out.exists():
         raise PlanError(f"--out is {out}, which exists. Give another name, or remove it.")
-    print(f"{final}: validation {_score(tables, final, 'val_score')}, test {_score(tables, final, 'test_score')}")
+    if asked.image_size is not None and not network.restores:
+        raise PlanError(
+            "--image-size is for networks that restore images; one that classifies takes those of its size."
+        )
+    validation, test = (_score(tables, final, split) for split in ("val_score", "test_score"))
+    print(f"{final}: retrained to {validation} validation, {test} test")
     if asked.export is not None:
         from study.export import export  # torch's exporters take seconds to import
 
@@ -202,7 +220,12 @@ def _predict(asked: argparse.Namespace) -> int:
     if not given:
         return 0
     if network.restores:
-        count = restore(network, given, out, skipped)
+        channels, height, width = network.image_shape
+        height, width = asked.image_size or (height, width)
+        count = restore(network, (channels, height, width), given, out, skipped)
+        print(
+            f"restored at {height}x{width} pixels{'' if asked.image_size else ', as in training; --image-size: other'}"
+        )
     else:
         count = classify(network, tables.plan["dataset"]["classes"], given, out, skipped)
     print(f"{out}: {count} of {len(given)} images")

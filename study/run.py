@@ -41,7 +41,7 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--dataset", str, "NAME", f"{', '.join(DATASETS)} (default {DEFAULT.dataset}, no download)"
     where = f"where data sets lie or are downloaded to; for folder and pairs: yours (default {DEFAULT.data_dir})"
     yield "--data-dir", Path, "DIR", where
-    yield "--image-size", _size, "SIZE", "resize to this height and width: 64, or 48x64 (default: as the images are)"
+    yield "--image-size", size_of, "SIZE", "resize to this height and width: 64, or 48x64 (default: as the images are)"
     share = f"share of each class for the test, where the source defines none (default {TEST_FRACTION:g})"
     yield "--test-fraction", float, "X", share
     fewer = "train and validate on so many of the training images, drawn by class if any (default: all)"
@@ -139,7 +139,8 @@ def _seconds(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def _size(text: str) -> tuple[int, int]:
+def size_of(text: str) -> tuple[int, int]:
+    """Read height and width, such as 48x64, or one side of both, such as 64."""
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; give pixels, such as 64, or height x width: 48x64")

@@ -98,8 +98,9 @@ def test_predictions_are_written_for_each_image_and_others_named(
         (["nowhere"], "nowhere does not exist"),
         (["--final", "resnet-0000-seed9", __file__], "Unknown final run 'resnet-0000-seed9'.*Valid: resnet-"),
         (["--export", "network.zip"], "ending must be one of .pt2, .onnx"),
+        (["--image-size", "16", __file__], "--image-size is for networks that restore"),
     ],
-    ids=["nothing", "nowhere", "final", "ending"],
+    ids=["nothing", "nowhere", "final", "ending", "size"],
 )
 def test_bad_input_is_refused(run: Path, given: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict.main([str(run), *given]) == 2
@@ -143,7 +144,7 @@ def test_restored_images_are_written_by_their_names(tmp_path: Path) -> None:
         Image.fromarray(pairs.test.images[number]).save(tmp_path / "in" / f"{number}.jpg")
     given, _ = predict.files([tmp_path / "in"])
     unreadable: list[str] = []
-    assert predict.restore(network, given, tmp_path / "out", unreadable) == 3
+    assert predict.restore(network, network.image_shape, given, tmp_path / "out", unreadable) == 3
     assert not unreadable
     with Image.open(tmp_path / "out" / "0.png") as file:
         made = np.asarray(file)
@@ -152,6 +153,23 @@ def test_restored_images_are_written_by_their_names(tmp_path: Path) -> None:
         expected = (network(image)[0] * 255).round().permute(1, 2, 0).to(torch.uint8).numpy()
     assert made.shape == pairs.test.images[0].shape
     assert np.array_equal(made, expected)
+
+
+def test_images_are_restored_in_another_size_on_request_and_each_to_a_file_of_its_own(tmp_path: Path) -> None:
+    network, folder = restorer(), tmp_path / "in"
+    folder.mkdir()
+    Image.new("RGB", (40, 20)).save(folder / "wide.jpg")
+    given, _ = predict.files([folder])
+    assert predict.restore(network, (3, 20, 40), given, tmp_path / "out", []) == 1
+    with Image.open(tmp_path / "out" / "wide.png") as file:
+        assert file.size == (40, 20)
+    Image.new("RGB", (40, 20)).save(folder / "wide.png")
+    given, _ = predict.files([folder])
+    with pytest.raises(PlanError, match=r"wide.jpg and wide.png would be restored to one file"):
+        predict.restore(network, (3, 20, 40), given, tmp_path / "again", [])
+    assert not (tmp_path / "again").exists()
+    with pytest.raises(ValueError, match=r"must have \(B, C, H, W\): one is images\[None\]"):
+        network(torch.zeros(3, 20, 40))
 
 
 def restorer() -> models.Trained:
