@@ -526,7 +526,7 @@ def test_a_new_study_changes_nothing_but_what_was_to_change(tmp_path: Path) -> N
     made = Made(tmp_path / "run")
     made.plan |= {"policy": asdict(Policy())}
     made.plan |= {"fp32": True, "no_stopping": True, "seed": 7, "final": {"configs": 2, "seeds": 5}}
-    made.plan["dataset"] |= {"name": "leaves", "loader": "digits", "image_size": [48, 64], "test_fraction": 0.3}
+    made.plan["dataset"] |= {"name": "leaves", "loader": "folder", "image_size": [48, 64], "test_fraction": 0.3}
     made.plan["spaces"]["resnet"]["file"] = str(own)
     inside(made)
     (command,) = of(made, "length")[0].commands
