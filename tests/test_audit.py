@@ -509,7 +509,7 @@ def check_command(command: str, tables: StudyTables) -> None:
         assert given["resume"] == tables.run_dir
         return
     plan = run._plan({"spaces": tuple(given.pop("space")), **given})
-    plan.check(SPACES, ["digits"])
+    plan.check(SPACES, ["digits", "folder"])
     assert plan.folder.parent == tables.run_dir.parent
 
 
