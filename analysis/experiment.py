@@ -75,7 +75,9 @@ def _against(space: str, baseline: str, judged: Verdicts, tables: StudyTables) -
 def variants_explained(tables: StudyTables) -> str:
     """Say what was tuned in which variants, and what the intervals hold."""
     tuned = {space: tuple(p["name"] for p in searched(tables.plan, space)) for space in tables.plan["spaces"]}
-    if len(set(tuned.values())) == 1:
+    if (tables.trials["origin"] == "reference").all():
+        said = "Nothing was tuned: each had its reference setting."
+    elif len(set(tuned.values())) == 1:
         names = next(iter(tuned.values()))
         said = f"Tuned in each of them: {wording.listed(list(names))}." if names else "Nothing was tuned."
     else:

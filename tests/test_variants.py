@@ -203,6 +203,8 @@ def test_held_hyperparameters_are_named_in_the_table_and_left_out_of_the_figures
     assert "activation" not in drawn["resnet"]
     assert "activation" in drawn["densenet"]
     assert "Tuned in densenet: width, blocks, activation" in experiment.variants_explained(mine)
+    printed = replace(mine, trials=mine.trials[mine.trials["origin"] == "reference"])
+    assert experiment.variants_explained(printed).startswith("Nothing was tuned: each had its reference setting. ")
 
 
 def test_a_variant_lists_what_differs_from_the_baseline_alone(tables: StudyTables) -> None:
