@@ -270,7 +270,7 @@ class Study:
     def events(self) -> list[Event]:
         return read_events(self.folder / "events.jsonl")[0]
 
-    def wait_for(self, seen: Callable[[list[Event]], Any], seconds: float = 180) -> None:
+    def wait_for(self, seen: Callable[[list[Event]], Any], seconds: float = 600) -> None:
         deadline = time.monotonic() + seconds
         while not seen(self.events()):
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -278,7 +278,7 @@ class Study:
                 pytest.fail(f"ended or too late: {self.process.communicate()}")
             time.sleep(0.1)
 
-    def end(self, seconds: float = 300) -> tuple[int, str]:
+    def end(self, seconds: float = 900) -> tuple[int, str]:
         out, err = self.process.communicate(timeout=seconds)
         return self.process.returncode, out + err
 

@@ -74,7 +74,7 @@ class Study:
         surroundings = {**os.environ, **environment}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=surroundings)
 
-    def follow(self, look: Callable[[list[Event]], None], seconds: float = 240) -> list[Event]:
+    def follow(self, look: Callable[[list[Event]], None], seconds: float = 900) -> list[Event]:
         """Call `look` with the events so far, again and again, until the study has ended well."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
@@ -142,7 +142,7 @@ def test_neither_workers_nor_driver_have_images_of_their_own(
 
 def test_images_that_fit_nowhere_are_refused_before_a_run_folder_exists(tmp_path: Path) -> None:
     study = Study(tmp_path, 50_000, SIDE, "--space", "mlp", **DISK_FULL)
-    _, err = study.process.communicate(timeout=120)
+    _, err = study.process.communicate(timeout=400)
     assert study.process.returncode == 2, err
     for expected in ("The images of made take 0.1 GiB", "object store", "30 % of the memory", "Free disk space"):
         assert expected in err.decode()

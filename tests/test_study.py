@@ -61,7 +61,7 @@ class Study:
     def events(self) -> list[Event]:
         return read_events(self.folder / "events.jsonl")[0]
 
-    def wait_for(self, seen: Callable[[list[Event]], Any], seconds: float = 120) -> None:
+    def wait_for(self, seen: Callable[[list[Event]], Any], seconds: float = 400) -> None:
         """Wait until the log satisfies `seen`."""
         deadline = time.monotonic() + seconds
         while not seen(self.events()):
@@ -70,7 +70,7 @@ class Study:
                 pytest.fail(f"ended or too late: {self.process.communicate()}")
             time.sleep(0.05)
 
-    def end(self, seconds: float = 240) -> str:
+    def end(self, seconds: float = 900) -> str:
         """Wait for its end and return what it printed; it must have said nothing on stderr, and Tune nothing at all."""
         out, err = self.process.communicate(timeout=seconds)
         assert err == ""
@@ -191,7 +191,7 @@ def test_a_folder_of_images_is_studied_and_resumed_where_it_was_moved_to(
     assert (plan["name"], plan["loader"], plan["classes"]) == ("photos", "folder", ["fire", "sea"])
     assert plan["skipped"] == [{"file": "sea/5.jpg", "reason": "no image that Pillow knows"}]
     moved = photos.rename(tmp_path / "elsewhere")
-    _, err = start("shot", resume=True).process.communicate(timeout=60)
+    _, err = start("shot", resume=True).process.communicate(timeout=400)
     assert f"--data-dir is {photos}, but that does not exist" in err
     again = start("shot", "--data-dir", str(moved), "--trials", "3", "--no-report", resume=True)
     again.end()
@@ -199,7 +199,7 @@ def test_a_folder_of_images_is_studied_and_resumed_where_it_was_moved_to(
     assert len(analysis.read(again.folder).trials) == 3
     Image.new("RGB", (20, 20)).save(moved / "sea" / "39.jpg")
     changed = start("shot", "--data-dir", str(moved), resume=True)
-    _, err = changed.process.communicate(timeout=60)
+    _, err = changed.process.communicate(timeout=400)
     assert changed.process.returncode == 2
     assert "The test split of elsewhere is not the one the study began with" in err
 
@@ -261,14 +261,14 @@ def test_a_study_cannot_be_run_twice_at_once(start: Callable[..., Study]) -> Non
     study = start("busy", "--space", "resnet", *SMALL)
     study.wait_for(lambda events: count(events, "suggested") >= 1)
     second = start("busy", resume=True)
-    _, err = second.process.communicate(timeout=120)
+    _, err = second.process.communicate(timeout=400)
     assert second.process.returncode == 2
     assert "is being run by another process" in err
 
 
 def test_more_gpus_than_there_are_is_refused_before_a_run_folder_exists(start: Callable[..., Study]) -> None:
     study = start("gpus", "--space", "resnet", "--gpus-per-trial", "64")
-    _, err = study.process.communicate(timeout=120)
+    _, err = study.process.communicate(timeout=400)
     assert study.process.returncode == 2
     assert "asks for 1 CPUs and 64 GPUs" in err
     assert not study.folder.exists()
