@@ -475,12 +475,15 @@ class Judge:
         self._states: dict[str, str] = {}
         self._owed: tuple[str, int] | None = None  # a rung that was reached and must be judged next
         self.wrongs: dict[str, Counter[str]] = {fault.kind: Counter() for fault in injected}
+        self.found = ""  # each wrong with its event, in words
         self.most_repeated = 0
         self._now = 0
+        self._event: Event = {}
 
     def judge(self, events: list[Event]) -> None:
         """Take in the whole log."""
         for self._now, event in enumerate(events):
+            self._event = event
             kind = event["event"].removeprefix("final_")
             if self._owed and kind not in ("decision", "study_opened"):
                 self._count("rungs changed")
@@ -488,12 +491,15 @@ class Judge:
             take_in = getattr(self, f"_{kind}", None)
             if take_in is not None:
                 take_in(event)
-        for state in self._states.values():
+        for key, state in self._states.items():
+            self._event = {"at the end": state, "of": key}
             self._count("trials lost", state in ("open", "interrupted"))
 
     def _count(self, wrong: str, number: int = 1) -> None:
         before = [fault for fault in self.injected if fault.position <= self._now] or self.injected[:1]
         self.wrongs[before[-1].kind][wrong] += number
+        if number:
+            self.found += f"{wrong} ({number}), event {self._now}: {self._event}\n"
 
     def _suggested(self, event: Event) -> None:
         key = event["trial"]
@@ -693,7 +699,7 @@ def main() -> int:
     total = sum((wrongs for _, _, wrongs in rows), Counter())
     for kind, number, wrongs in [*rows, ("in all", len(judge.injected), total)]:
         print(f"{kind:<34}{number:>7}" + "".join(f"{wrongs[wrong]:>17}" for wrong in WRONGS))
-    print(json.dumps(judge.summary()))
+    print(judge.found + json.dumps(judge.summary()))
     print(f"{time.monotonic() - begun:.0f} s")
     return int(not judge.all_is_well)
 

