@@ -45,13 +45,13 @@ def recall(tables: StudyTables) -> pd.DataFrame:
 
 
 def said(tables: StudyTables) -> str:
-    """Return a sentence with the balanced accuracy of each winner, a blank before it; nothing for balanced classes."""
+    """Return a sentence with the balanced accuracy of each winner; nothing for balanced classes."""
     sizes = class_sizes(tables)
     if sizes is None:
         return ""
     rows = recall(tables)
     means = [f"{space} {wording.score(rows[space].mean(), tables.plan)}" for space in rows.columns[2:]]
     return (
-        f" Classes are unbalanced ({sizes[0]:,} to {sizes[1]:,} test images): the mean recall over the classes, "
+        f"Classes are unbalanced ({sizes[0]:,} to {sizes[1]:,} test images): the mean recall over the classes, "
         f"balanced accuracy, is {wording.listed(means)}."
     )

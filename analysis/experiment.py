@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from analysis import replication, wording
-from analysis.figures.variants import asked, difference, spread
+from analysis import replication, stats, wording
+from analysis.figures.variants import difference
 from analysis.summary import Cells
-from analysis.tables import StudyTables, searched
+from analysis.tables import StudyTables, asked, searched
 from analysis.verdicts import Verdicts, gap_to
 
 TUNED = "tuned"
@@ -86,7 +86,7 @@ def variants_explained(tables: StudyTables) -> str:
         return said
     return (
         f"{said} The baseline's row lists what it holds, the others what differs from that. Gaps have intervals over "
-        f"shared {spread(tables)}; the verdicts of all pairs hold together."
+        f"shared {stats.spread(tables)}; the verdicts of all pairs hold together."
     )
 
 

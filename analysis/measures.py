@@ -33,7 +33,7 @@ def texts(name: str, values: pd.Series, tables: StudyTables) -> list[str]:
 def sentences(tables: StudyTables) -> list[str]:
     """Say what the winners have of it, and what doing nothing has, once they are tested."""
     if not is_restoration(tables.plan):
-        return [said.strip()] if (said := balance.said(tables)) else []
+        return [said] if (said := balance.said(tables)) else []
     start, found = restorations.untouched(tables), restorations.images(tables)
     if not start:
         return []
@@ -52,4 +52,4 @@ def explained(tables: StudyTables) -> str:
             "Test loss: mean squared error in units of [0, 1]. SSIM: structural similarity (Wang et al. 2004), mean "
             f"over the test images. {' '.join(sentences(tables))}"
         ).strip()
-    return balance.said(tables).strip()
+    return balance.said(tables)

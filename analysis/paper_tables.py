@@ -229,7 +229,7 @@ def classes(tables: StudyTables, judged: Verdicts) -> PaperTable:  # noqa: ARG00
         for space in spaces
     }
     shown = pd.DataFrame({"class": found["class"], "test images": found["images"].map(_whole), **texts})
-    return PaperTable(found, shown, f"Recall of each class on the test split.{balance.said(tables)}")
+    return PaperTable(found, shown, f"Recall of each class on the test split. {balance.said(tables)}")
 
 
 def _whole(number: float) -> str:

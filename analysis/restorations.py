@@ -21,15 +21,15 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def _untouched(tables: StudyTables) -> Arrays | None:
-    path = tables.run_dir / "final" / "test_images.npz"
-    if not is_restoration(tables.plan) or not path.is_file():
-        return None
-    with np.load(path) as arrays:
-        return dict(arrays)
+    return _arrays(tables, "test_images.npz") if is_restoration(tables.plan) else None
 
 
 def _answers(tables: StudyTables, final: str) -> Arrays | None:
-    path = tables.run_dir / "final" / final / "predictions.npz"
+    return _arrays(tables, f"{final}/predictions.npz")
+
+
+def _arrays(tables: StudyTables, name: str) -> Arrays | None:
+    path = tables.run_dir / "final" / name
     if not path.is_file():
         return None
     with np.load(path) as arrays:

@@ -19,7 +19,7 @@ def _check(scores: Mapping[str, Floats], fewest: int, what: str) -> None:
     """Refuse scores that are not of enough data sets: `scores` maps a data set to its scores, (seeds,)."""
     if len(scores) < fewest:
         raise ValueError(
-            f"{what} is over {len(scores)} data set(s) ({', '.join(scores) or 'none'}), but needs at least {fewest}: "
+            f"{what} needs at least {fewest} data sets, but there are {len(scores)} ({', '.join(scores) or 'none'}): "
             "seeds of one data set are not independent problems. Use the mean with its interval over seeds."
         )
 

@@ -166,6 +166,12 @@ def test_images(tables: StudyTables) -> int:
     return _images("test", tables)
 
 
+def spread(tables: StudyTables) -> str:
+    """Say over what intervals of test scores are taken: over images too where the metric is a share of them."""
+    images = test_images(tables)
+    return f"seeds and the {images:,} test images" if images else "seeds alone, for this test split"
+
+
 def validation_images(tables: StudyTables) -> int:
     """Return the number of validation images whose share a score is; 0 where the metric is no share of images."""
     return _images("validation", tables)

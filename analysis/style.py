@@ -21,6 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from analysis import wording
+
 WIDTH: Final = 7.2  # inches: the text width of most two-column pages
 DPI: Final = 150  # of PNG files, and of what is drawn as pixels in the others
 PRINTED_DPI: Final = 300  # the least that journals take
@@ -184,12 +186,20 @@ def _undated(kind: str) -> dict[str, Any]:
 
 
 def score_axis(axis: Axis, plan: Mapping[str, Any], split: str) -> None:
-    """Name the axis after the study's metric on that split; a fraction is written in per cent."""
+    """Name the axis after the study's metric on that split; a fraction is written in per cent, up to 100."""
     axis.set_label_text(f"{split} {plan['metric']['name']}")
     if plan["metric"]["unit"] == "fraction":
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %" if value < 1.001 else ""))
     elif plan["metric"]["unit"]:
         axis.set_label_text(f"{split} {plan['metric']['name']} ({plan['metric']['unit']})")
+
+
+def difference_axis(axis: Axis, label: str, plan: Mapping[str, Any], *, signed: bool = True) -> None:
+    """Name the axis `label` with the unit of differences of the study's metric; those of a fraction are in points."""
+    if wording.is_fraction(plan):
+        sign = "+" if signed else ""
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:{sign}.3g}" if value else "0"))
+    axis.set_label_text(f"{label} ({'points' if wording.is_fraction(plan) else wording.difference_unit(plan)})")
 
 
 def epoch_axis(axes: Axes, last: int, label: str = "epoch") -> None:

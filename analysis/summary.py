@@ -144,14 +144,12 @@ def _whole_number(value: float) -> str:
 
 def explained(tables: StudyTables) -> str:
     """Say what the columns of the overview are."""
-    images = stats.test_images(tables)
-    over = f"seeds and the {images:,} test images" if images else "seeds alone, for this test split"
     name, unit = tables.plan["metric"]["name"], wording.difference_unit(tables.plan)
     return (
-        f"Rank: the places that the verdicts leave open. Test {name}: mean of the winner's n retrained seeds, with the "
-        f"95{wording.STUCK}% interval over {over}, from {SMALLEST_SAMPLE} seeds on. Validation: the winner's score in "
-        f"the search. Gain: that minus the reference setting's, in {unit}, one run each. Chosen by validation; the "
-        "test split decides nothing."
+        f"Rank: the places that the verdicts leave open. Test {name}: mean of the winner's n retrained seeds, with "
+        f"the 95{wording.STUCK}% interval over {stats.spread(tables)}, from {SMALLEST_SAMPLE} seeds on. Validation: "
+        f"the winner's score in the search. Gain: that minus the reference setting's, in {unit}, one run each. Chosen "
+        "by validation; the test split decides nothing."
     )
 
 
@@ -288,19 +286,17 @@ def _alone(row: dict[Any, Any], tables: StudyTables) -> Cells:
 def pairs_explained(tables: StudyTables, verdicts: Verdicts) -> str:
     """Say how the verdicts are reached."""
     unit = wording.difference_unit(tables.plan)
-    images = stats.test_images(tables)
-    over = "seeds and test images" if images else "seeds alone, so the verdict is about this test split"
     restored = is_restoration(tables.plan)
     alone = "" if restored else "Only right: test images that only one of the two has right, mean over seeds. "
     return (
-        f"Gap in {unit}, with its interval over {over}. Better: the interval lies above 0. Equivalent: it lies within "
-        f"±{verdicts.margin:g} {unit} (--margin). Cannot tell: neither. Each interval has the level at which Holm's "
-        f"step-down judged the pair, so all verdicts together hold with 95{wording.STUCK}%. To decide: what gives 80"
-        f"{wording.STUCK}% power, if the true gap is the one seen, or {verdicts.margin:g} if that is larger; test "
-        "images where no number of seeds is enough. P: how often a seed of the first beats the same seed of the second "
-        f"(ties half), with the exact 95{wording.STUCK}% interval. {alone}Ahead and cross: mean validation curves of "
-        "the final runs. Second ahead: numbers k of random trials whose best is expected to be better in the second "
-        "space."
+        f"Gap in {unit}, with its interval over {stats.spread(tables)}. Better: the interval lies above 0. "
+        f"Equivalent: it lies within ±{verdicts.margin:g} {unit} (--margin). Cannot tell: neither. Each interval has "
+        f"the level at which Holm's step-down judged the pair, so all verdicts together hold with 95{wording.STUCK}%. "
+        f"To decide: what gives 80{wording.STUCK}% power, if the true gap is the one seen, or {verdicts.margin:g} if "
+        "that is larger; test images where no number of seeds is enough. P: how often a seed of the first beats the "
+        f"same seed of the second (ties half), with the exact 95{wording.STUCK}% interval. {alone}Ahead and cross: "
+        "mean validation curves of the final runs. Second ahead: numbers k of random trials whose best is expected to "
+        "be better in the second space."
     )
 
 

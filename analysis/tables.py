@@ -333,6 +333,11 @@ def hyperparameter_kinds(plan: Mapping[str, Any]) -> dict[str, str]:
     return kinds
 
 
+def asked(plan: Mapping[str, Any], name: str) -> Any:
+    """Return what the experiment of a study says under `name`; None in a study without one."""
+    return (plan.get("experiment") or {}).get(name)
+
+
 def searched(plan: Mapping[str, Any], space: str) -> list[dict[str, Any]]:
     """Return the hyperparameters of the space that are not held at one value."""
     return [parameter for parameter in plan["spaces"][space]["parameters"] if parameter.get("role") != "fixed"]

@@ -55,6 +55,10 @@ class Batches:
         """Training steps in one epoch."""
         return max(1, len(self) // batch_size)
 
+    def _order(self, batch_size: int, generator: torch.Generator) -> Tensor:
+        """Draw the images of an epoch of whole batches: (steps * batch_size,)."""
+        return torch.randperm(len(self), generator=generator)[: self.steps(batch_size) * batch_size]
+
     def shuffled(
         self, batch_size: int, generator: torch.Generator, augmentation: Augmentation = NONE
     ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -63,7 +67,7 @@ class Batches:
         It would weigh its images more, and batch norm fails on a batch of one. Mixed labels are probabilities
         (B, classes).
         """
-        order = torch.randperm(len(self), generator=generator)[: self.steps(batch_size) * batch_size]
+        order = self._order(batch_size, generator)
         labels = self.labels[order.to(self._device)]
         epoch = augmentation.draw(len(self), self.image_shape[1:], self._mean_colour, generator)
         for step, images in enumerate(self.pixels(order, batch_size)):
@@ -111,7 +115,7 @@ class PairedBatches(Batches):
         if augmentation.name not in TOGETHER:
             valid = ", ".join(TOGETHER)
             raise ValueError(f"augmentation is {augmentation.name!r}, but of images with a target may be: {valid}.")
-        order = torch.randperm(len(self), generator=generator)[: self.steps(batch_size) * batch_size]
+        order = self._order(batch_size, generator)
         epoch = augmentation.draw(len(self), self.image_shape[1:], self._mean_colour.repeat(2), generator)
         for step, both in enumerate(self._both(order, batch_size)):
             part = slice(step * batch_size, (step + 1) * batch_size)

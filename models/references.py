@@ -39,7 +39,7 @@ BARE: Final = {"norm": "none", "activation": "relu"}
 DENSE: Final = {"norm": "batch", "activation": "relu", "dropout": 0.0}
 BY_HAND: Final = {"width": 32, "kernel": 3}
 THREE_LAYERS: Final = {"width": 32, "norm": "batch", "activation": "relu"}
-DEHAZE: Final = {"body": "plain", "width": 16, "depth": 4, "skip": "input"}
+DEHAZE: Final = {"body": "plain", "width": 16, "depth": 4, "skip": "input", "norm": "batch", "activation": "relu"}
 
 REFERENCES: Final[dict[str, Reference]] = {
     "A-resnet18": Reference("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10),
@@ -59,7 +59,7 @@ REFERENCES: Final[dict[str, Reference]] = {
     ),
     "B-resnet18": Reference("resnet", {**RESNET_18, "stem": "3x3", "shortcut": "norm"}, CIFAR, 10),
     "B-plain18": Reference("plain", {**RESNET_18, "stem": "3x3"}, CIFAR, 10),
-    "B-dehaze": Reference("dehaze", {**DEHAZE, **BARE, "norm": "batch"}, (3, 100, 200), None),
+    "B-dehaze": Reference("dehaze", DEHAZE, (3, 100, 200), None),
     "B-mlp": Reference("mlp", {"width": 512, "depth": 2, **BARE, "dropout": 0.0}, CIFAR, 10),
     "C-plain-cnn": Reference("plain_cnn", {"width": 6, "kernel": 5, **BARE}, CIFAR, 10),
     "C-resnet18": Reference("resnet", {**RESNET_18, "stem": "7x7", "shortcut": "bare"}, CIFAR, 10),

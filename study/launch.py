@@ -18,7 +18,7 @@ from rich.console import Console
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset, Examples
 from data_utils.splits import SearchData, fewer, split
-from study import packing, reach, warm
+from study import experiment, packing, reach, warm
 from study import plan as planning
 from study.job import Probe
 from study.log import Log
@@ -170,9 +170,7 @@ def _spaces(plan: Plan) -> list[Space]:
     """Return the spaces that are compared: those of the package and of files, or the variants of an experiment."""
     if not plan.experiment:
         return [find(name) for name in plan.spaces]
-    from study.experiment import spaces  # here: other studies need no TOML
-
-    return spaces(plan.experiment, plan.spaces)
+    return experiment.spaces(plan.experiment, plan.spaces)
 
 
 def _fewer(dataset: Dataset, count: int | None) -> Dataset:

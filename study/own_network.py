@@ -15,10 +15,8 @@ def problem(space: Space, image_shape: tuple[int, int, int], classes: int) -> st
     answers are images.
     """
     channels, height, width = image_shape
-    shape: dict[str, Any] = {"in_channels": channels, "image_size": (height, width)}
-    wanted: tuple[int, ...] = (2, *image_shape)
-    if classes:
-        shape["num_classes"], wanted = classes, (2, classes)
+    shape: dict[str, Any] = {"in_channels": channels, "image_size": (height, width), "num_classes": classes or None}
+    wanted = (2, classes) if classes else (2, *image_shape)
     answer = f"logits {wanted}" if classes else f"images {wanted}"
     options = {p.name: space.reference[p.name] for p in space.architecture if p.name in space.reference}
     number = f" and {classes} classes" if classes else ""

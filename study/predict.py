@@ -145,9 +145,8 @@ def restore(
 ) -> int:
     """Write each restored image as a PNG file of its name into the folder `out`; return how many there are.
 
-    The images are resized to `shape` (C, H, W) before.
-
-    Raises `PlanError`, before any is written, where two would have one name: 1.jpg and 1.png.
+    The images are resized to `shape` (C, H, W) before. Raises `PlanError`, before any is written, where two would have
+    one name: 1.jpg and 1.png.
     """
     named_so: dict[Path, Given] = {}
     for file in given:

@@ -17,6 +17,7 @@ from data_utils.datasets import task_of
 from data_utils.images import Dataset
 from data_utils.splits import SearchData
 from study.engine import Engine
+from study.experiment import at_full_length
 from study.plan import Plan, PlanError
 from study.secrets import masked
 from study.state import Run
@@ -307,8 +308,6 @@ def show_end(engine: Engine, report: Path | None, console: Console) -> None:
 
 def _full_length(plan: Plan) -> dict[str, str]:
     """Return what to run after the small form of an experiment; nothing where its file has gone or changed."""
-    from study.experiment import at_full_length  # here: other studies need no TOML
-
     try:
         return {"Next": f"{join(at_full_length(plan))}  (the same at full length)"}
     except PlanError:

@@ -10,7 +10,7 @@ from data_utils.batches import Batches
 from study.job import OpenTest
 from study.precision import precision
 from study.storage import Files
-from study.tasks import task_of
+from study.tasks import task_module
 from study.trial import on_device
 
 
@@ -18,7 +18,7 @@ def examine(job: OpenTest, test_split: Batches, device: torch.device) -> Iterato
     """Give a `final_tested` event for each final run; keep its predictions, and test images for the report."""
     files = Files(job.folder, job.storage)
     folder = files.folder
-    task = task_of(test_split)
+    task = task_module(test_split)
     dtype = precision(device, test_split.image_shape[1:], fp32=job.fp32)
     for key, network in zip(job.finals, job.networks, strict=True):
         files.fetch(f"{key}/model.json", f"{key}/model.safetensors")

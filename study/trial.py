@@ -32,7 +32,7 @@ from study.optimization import learning_rate, optimizer, schedule
 from study.precision import forward, precision
 from study.secrets import masked
 from study.storage import Files
-from study.tasks import task_of
+from study.tasks import task_module
 
 Row = dict[str, Any]
 
@@ -134,7 +134,7 @@ class Trial:
         self.precision = precision(device, data.image_shape[1:], fp32=job.fp32)
         self._order = torch.Generator().manual_seed(job.seed)
         self._batch_size: int = config["batch_size"]
-        self._task = task_of(data.validation)
+        self._task = task_module(data.validation)
         self._objective = self._task.Objective(config, data)
         self._norms = RunningStatistics(self.model)
         self._optimizer = optimizer(config, self.model)

@@ -133,6 +133,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """Take back what a study leaves in the environment for Ray, which other tests' processes would inherit."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Train on one core, as a slot does: the same on every machine."""
     before = torch.get_num_threads()

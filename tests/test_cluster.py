@@ -368,21 +368,27 @@ def _can_hide_folders() -> bool:
     return shutil.which("unshare") is not None and subprocess.run(["unshare", "-m", "true"]).returncode == 0
 
 
-def _join_blind(nodes: Nodes, hidden: Path) -> subprocess.Popen[bytes]:
-    """Have a node join that sees another file system in the place of `hidden`; Ray's start is given several goes."""
+def _join_blind(nodes: Nodes, hidden: Path, said: Path) -> subprocess.Popen[bytes]:
+    """Have a node join that sees another file system in the place of `hidden`; Ray's start is given several goes.
+
+    A study that ran in this process has had Ray keep to loopback: there the cluster is then, and so must be the node.
+    """
     before = nodes.alive()
-    start = f"{sys.executable} -m ray.scripts.scripts start --address={nodes.address} --num-cpus=1 --block"
+    where = f"--address={nodes.address} --node-ip-address={nodes.address.rpartition(':')[0]}"
+    start = f"{sys.executable} -m ray.scripts.scripts start {where} --num-cpus=1 --block"
+    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # else Ray refuses to start
     command = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none {hidden} && exec {start}"]
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
-        blind = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with said.open("ab") as out:
+            blind = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
         while blind.poll() is None and time.monotonic() < deadline:
             if not nodes.alive() <= before:
                 return blind
             time.sleep(0.5)
         blind.kill()
         blind.wait()
-    pytest.fail("no node joined within 600 s")
+    pytest.fail(f"no node joined within 600 s: {said.read_text()}")
 
 
 @pytest.mark.slow
@@ -395,7 +401,7 @@ def test_a_node_that_does_not_see_the_run_folder_is_named_before_anything_starts
     shared = tmp_path / "shared"
     shared.mkdir()
     sees = nodes.join(num_cpus=1)
-    blind = _join_blind(nodes, shared)
+    blind = _join_blind(nodes, shared, tmp_path / "said.txt")
     try:
         flags = ["--address", nodes.address, "--runs", str(shared), "--name", "s", *SMALL]
         code, out = Study(shared / "s", "--space", "resnet", *flags).end()

@@ -1,4 +1,4 @@
-"""Every experiment at its small scale, from its file to its report: one on Ray, the others in a slot of this process."""
+"""Every experiment at its small scale, from its file to its report: one on Ray, the others in this process."""
 
 import gc
 from html import unescape

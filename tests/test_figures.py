@@ -1,6 +1,8 @@
 """Every figure from every kind of study: what is drawn is what the small table says."""
 
 import re
+import zlib
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.subset import Options
+from fontTools.ttLib import TTFont
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure as Canvas
@@ -332,3 +336,19 @@ def test_captions_of_restored_images_speak_of_decibels_and_of_no_share_of_images
     assert "test PSNR (dB)" in text
     assert "Psnr" not in text
     assert not re.search(r"nats|Wilson|accuracy|from chance", text)
+
+
+def test_the_fonts_of_a_pdf_have_the_letters_and_not_the_layout_tables_that_take_long_to_cut_down() -> None:
+    before = [*Options().drop_tables]
+    with style.style():
+        canvas = style.new_canvas(2)
+        canvas.subplots().set_title("fit")
+        printed = style.files(canvas)["pdf"]
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", printed, re.DOTALL)
+    unpacked = [zlib.decompress(stream) for stream in streams if stream[:1] == b"x"]
+    fonts = [TTFont(BytesIO(found)) for found in unpacked if found[:4] == b"\0\1\0\0"]
+    assert fonts
+    for font in fonts:
+        assert "glyf" in font
+        assert not {"GSUB", "GPOS", "GDEF"} & {*font.keys()}
+    assert Options().drop_tables == before

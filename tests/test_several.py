@@ -48,7 +48,7 @@ def test_critical_difference_has_the_q_of_demsars_table(architectures: int, q: f
 
 def test_one_data_set_is_refused_with_the_reason() -> None:
     one = grid(1)
-    with pytest.raises(ValueError, match=r"interquartile mean is over 1 data set\(s\) \(data0\).*not independent"):
+    with pytest.raises(ValueError, match=r"needs at least 2 data sets, but there are 1 \(data0\).*not independent"):
         several.interquartile_mean(one, np.random.default_rng(0))
     with pytest.raises(ValueError, match="performance profile"):
         several.performance_profile(one, np.array([0.5]))

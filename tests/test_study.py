@@ -34,7 +34,8 @@ from tests.dashboard_page import open_dashboard, page_text
 pytestmark = pytest.mark.slow
 
 SMALL = ["--trials", "4", "--max-epochs", "6", "--final-seeds", "2"]
-ONE_SLOT = ["--cpus-per-trial", "2"]
+# The node has one turn. A slot of two CPUs would have two threads, which wait for each other on a busy machine.
+ONE_SLOT = ["--resources", "turn=1"]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def cluster() -> Iterator[dict[str, str]]:
     import ray
 
     own = {"address": "local", "dashboard_host": "127.0.0.1"}  # whatever cluster another process has started here
-    context = ray.init(num_cpus=2, log_to_driver=False, logging_level="critical", **own)
+    context = ray.init(num_cpus=2, resources={"turn": 1}, log_to_driver=False, logging_level="critical", **own)
     [node] = ray.nodes()
     metrics = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     yield {"address": context.address_info["gcs_address"], "dashboard": context.dashboard_url, "metrics": metrics}

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from scipy import stats as reference
 
 import analysis
-from analysis import experiment, style, verdicts
+from analysis import experiment, stats, style, verdicts
 from analysis.figures import FIGURES
 from analysis.figures.repeats import first_late
 from analysis.tables import StudyTables
@@ -226,13 +226,13 @@ def test_a_restoration_says_the_same_of_its_intervals_everywhere(
     restored = analysis.read(run.write(tmp_path_factory.mktemp("restored") / "run"))
     restored.plan["dataset"]["train_images"] = 100
     for study, over, drawn in (
-        (tables, "seeds and test images", ""),
+        (tables, f"seeds and the {stats.test_images(tables):,} test images", ""),
         (restored, "seeds alone, for this test split", "drawn at random"),
     ):
         captions = [FIGURES[name].caption(FIGURES[name].data(study), study) for name in ("isolation", "steps")]
         for said in (*captions, experiment.variants_explained(study)):
             assert f"shared {over}" in said
-            assert ("images" in said) == (over == "seeds and test images")
+            assert ("images" in said) == ("images" in over)
         assert drawn in experiment.head(study)["about"]
 
 

@@ -164,11 +164,9 @@ def caption_learning_curves(data: pd.DataFrame, tables: StudyTables) -> str:
     left = total - drawn
     missing = f" {wording.count(left, 'trial')} without any finite score cannot be drawn." if left else ""
     return (
-        f"Validation {tables.plan['metric']['name']} after each epoch, one line per trial (n = {drawn} of "
-        f"{total}); a mark "
-        "shows where and why a trial ended early. Dotted: the rungs at which ASHA decides. The row below "
-        "counts the "
-        f"trials that trained that epoch. No mean is drawn: it would be one of survivors.{missing}"
+        f"Validation {tables.plan['metric']['name']} after each epoch, one line per trial (n = {drawn} of {total}); a "
+        "mark shows where and why a trial ended early. Dotted: the rungs at which ASHA decides. The row below counts "
+        f"the trials that trained that epoch. No mean is drawn: it would be one of survivors.{missing}"
     )
 
 
@@ -261,12 +259,10 @@ def caption_final_curves(data: pd.DataFrame, tables: StudyTables) -> str:
     if is_restoration(tables.plan):
         of_loss = " Loss of training: the one that the winner was trained with; of validation: mean squared error."
     return (
-        f"Loss and {tables.plan['metric']['name']} of the final runs of each winner, retrained from scratch "
-        "with fresh "
-        f"seeds ({sizes}). Thin: one seed. Thick: mean over the seeds, at epochs that all of them have; no "
-        "band. Training "
-        "values are means over the epoch in training mode, validation values are taken "
-        f"after it.{of_loss}"
+        f"Loss and {tables.plan['metric']['name']} of the final runs of each winner, retrained from scratch with "
+        f"fresh seeds ({sizes}). Thin: one seed. Thick: mean over the seeds, at epochs that all of them have; no "
+        "band. Training values are means over the epoch in training mode, validation values are taken after "
+        f"it.{of_loss}"
     )
 
 

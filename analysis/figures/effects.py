@@ -167,15 +167,13 @@ def caption_effects(data: pd.DataFrame, tables: StudyTables) -> str:
         else ""
     )
     return (
-        f"Validation {tables.plan['metric']['name']} at the last epoch trained, against each hyperparameter "
-        "on the scale of "
-        f"its space, over all {wording.count(int(trials.sum()), 'trial')}: {trials.get('full', 0)} at full "
-        "length, "
-        f"{trials.get('short', 0)} with fewer epochs (their scores are not comparable), "
-        f"{trials.get('none', 0)} without a "
-        "usable score (crosses on the lower edge). A hyperparameter that depends on another is drawn only "
-        "where it applies. Marks on a few values are spread sideways so that they can be told apart."
-        f"{left_out} All settings vary at once and the search looks where it was good: read as hints, not as causes."
+        f"Validation {tables.plan['metric']['name']} at the last epoch trained, against each hyperparameter on the "
+        f"scale of its space, over all {wording.count(int(trials.sum()), 'trial')}: {trials.get('full', 0)} at full "
+        f"length, {trials.get('short', 0)} with fewer epochs (their scores are not comparable), "
+        f"{trials.get('none', 0)} without a usable score (crosses on the lower edge). A hyperparameter that depends "
+        "on another is drawn only where it applies. Marks on a few values are spread sideways so that they can be "
+        f"told apart.{left_out} All settings vary at once and the search looks where it was good: read as hints, not "
+        "as causes."
     )
 
 

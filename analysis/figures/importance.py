@@ -87,13 +87,12 @@ def caption_importance(data: pd.DataFrame, tables: StudyTables) -> str:
     later = f" At full length: {refusal}." if refusal else ""
     return (
         f"PED-ANOVA on all n = {row['n']} ended trials: the share of the variance of being among the best that each "
-        "hyperparameter explains on its own. Left: what wins, the best tenth, at least five trials. Middle: "
-        "what spares a trial the worse half. Right: the left panel at each epoch compared. Bars: 95 % percentile "
-        f"interval over resampled trials ({importance.RESAMPLES} bootstraps). Ticks: 95 % quantile with the best drawn "
-        "by chance. "
-        "Stopped trials count as not among the best, by the rule that none of them would have overtaken those that "
-        f"went on; {row['reached']} have a score at epoch {last}.{later} A hyperparameter that depends on another is "
-        "compared only where it applies."
+        "hyperparameter explains on its own. Left: what wins, the best tenth, at least five trials. Middle: what "
+        "spares a trial the worse half. Right: the left panel at each epoch compared. Bars: 95 % percentile interval "
+        f"over resampled trials ({importance.RESAMPLES} bootstraps). Ticks: 95 % quantile with the best drawn by "
+        "chance. Stopped trials count as not among the best, by the rule that none of them would have overtaken those "
+        f"that went on; {row['reached']} have a score at epoch {last}.{later} A hyperparameter that depends on "
+        "another is compared only where it applies."
     )
 
 
@@ -116,7 +115,6 @@ IMPORTANCE = Figure(
     caption=caption_importance,
     alt=alt_importance,
     absent=f"Too few trials: the best {importance.FEWEST_BEST} of at least {importance.FEWEST_TRIALS} ended "
-    "trials are "
-    "needed, all of them with a score at the same epoch.",
+    "trials are needed, all of them with a score at the same epoch.",
     per_space=True,
 )

@@ -53,11 +53,9 @@ def caption_class_accuracy(data: pd.DataFrame, tables: StudyTables) -> str:
     mine = data[data["space"] == data["space"].iloc[0]]
     sizes = " to ".join(str(size) for size in sorted({mine["images"].min(), mine["images"].max()}))
     return (
-        f"Test accuracy per class of each winner, mean over its final runs ({runs}), with the 95 % Wilson "
-        "interval of "
-        f"one test set of {sizes} images per class: the seeds see the same images, "
-        f"so more seeds do not narrow it. All {mine['images'].sum()} test images of "
-        f"{tables.plan['dataset']['name']}.{balance.said(tables)}"
+        f"Test accuracy per class of each winner, mean over its final runs ({runs}), with the 95 % Wilson interval of "
+        f"one test set of {sizes} images per class: the seeds see the same images, so more seeds do not narrow it. All "
+        f"{mine['images'].sum():,} test images of {tables.plan['dataset']['name']}. {balance.said(tables)}".strip()
     )
 
 
@@ -67,8 +65,7 @@ def alt_class_accuracy(data: pd.DataFrame, tables: StudyTables) -> str:
     for space, rows in data.dropna(subset="accuracy").groupby("space", sort=False):
         low, high = (rows.iloc[int(at)] for at in (rows["accuracy"].argmin(), rows["accuracy"].argmax()))
         parts.append(
-            f"{space}: lowest for class {low['class']} ({wording.score(low['accuracy'], tables.plan)}), "
-            "highest for "
+            f"{space}: lowest for class {low['class']} ({wording.score(low['accuracy'], tables.plan)}), highest for "
             f"class {high['class']} ({wording.score(high['accuracy'], tables.plan)})"
         )
     return "Accuracy per class. " + "; ".join(parts) + "."
@@ -114,11 +111,9 @@ def draw_confusion(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:  # n
 def caption_confusion(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
     """Say what is summed."""
     return (
-        "Predictions on the test split, summed over "
-        f"{wording.count(int(data['seeds'].iloc[0]), 'final run')} of the winner: "
-        f"{int(data['count'].sum()):,} predictions. Rows are true classes, columns predicted ones; the "
-        "colour is the "
-        "share of the row. A cell without a number is 0."
+        f"Predictions on the test split, summed over {wording.count(int(data['seeds'].iloc[0]), 'final run')} of the "
+        f"winner: {int(data['count'].sum()):,} predictions. Rows are true classes, columns predicted ones; the colour "
+        "is the share of the row. A cell without a number is 0."
     )
 
 
@@ -195,11 +190,9 @@ def enlarged(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def caption_examples(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
     """Say how the images were picked."""
     return (
-        "Test images stored with the study, as the winner's first final run sees them: above each its true "
-        "class, what "
-        "was said instead if it is a mistake, and the probability given to the prediction. Correct: the "
-        "first of each class in turn; "
-        "mistakes: the most confident first. Picked to be looked at, not representative."
+        "Test images stored with the study, as the winner's first final run sees them: above each its true class, "
+        "what was said instead if it is a mistake, and the probability given to the prediction. Correct: the first of "
+        "each class in turn; mistakes: the most confident first. Picked to be looked at, not representative."
     )
 
 

@@ -72,12 +72,10 @@ def caption_quantile_curves(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say who counts, and why lines end."""
     sizes = [f"{space} n = {n}" for space, n in data.groupby("space", sort=False)["n"].max().items()]
     return (
-        f"Validation {tables.plan['metric']['name']} that the best trial, and the worst of the best 10 %, 25 % "
-        "and half, "
-        f"of all trials had after each epoch ({wording.listed(sizes)}). Stopped, diverged and failed trials "
-        "rank below "
-        "those that went on; a line ends where so few are left that its rank is among the stopped. A point is another "
-        "trial at each epoch, of this one search: no band. Dotted: rungs."
+        f"Validation {tables.plan['metric']['name']} that the best trial, and the worst of the best 10 %, 25 % and "
+        f"half, of all trials had after each epoch ({wording.listed(sizes)}). Stopped, diverged and failed trials "
+        "rank below those that went on; a line ends where so few are left that its rank is among the stopped. A point "
+        "is another trial at each epoch, of this one search: no band. Dotted: rungs."
     )
 
 

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 
 from analysis import intervals, stats, style, wording
 from analysis.figures.figure import Figure, Plan
-from analysis.figures.variants import asked
+from analysis.figures.seeds import draw_rows, legend, present, sizes
 from analysis.intervals import LEVEL, SMALLEST_SAMPLE
 from analysis.predictions import read_predictions
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, asked
 
 LATE = 0.25  # of the epochs, the last ones
 LEAST_SHOWN = 1e-9  # nats: a logarithmic axis has no place for 0, which is what equal losses differ by
@@ -75,40 +75,21 @@ def first_late(plan: Plan) -> int:
 
 def _draw(canvas: Canvas, data: pd.DataFrame, plan: Plan, *, label: str, log: bool, score: bool = False) -> None:
     """Draw a row per space: seeds as hollow marks, the mean with its interval above them."""
-    spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
-    canvas.set_figheight(1.3 + 0.55 * len(spaces))
+    canvas.set_figheight(1.3 + 0.6 * len(present(data, plan)))
     axes = canvas.subplots()
-    for row, space in enumerate(spaces):
-        look, mine = style.look(space, plan), data[data["space"] == space]
-        seeds, mean = mine[mine["kind"] == "seed"], mine[mine["kind"] == "mean"].iloc[0]
-        mark = {"color": look["color"], "marker": look["marker"], "linestyle": ""}
-        axes.plot(seeds["value"], [row + 0.16] * len(seeds), markerfacecolor="none", markersize=5, **mark)
-        axes.hlines(row - 0.14, mean["low"], mean["high"], color=look["color"], linewidth=2)
-        axes.plot(mean["value"], row - 0.14, markersize=7, gid=f"mean-{space}", **mark)
-    axes.set_yticks(range(len(spaces)), spaces)
-    axes.set_ylim(len(spaces) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
+    draw_rows(axes, data, plan)
     axes.margins(x=0.08)
-    axes.grid(axis="x")
     if log:
+        shown = data[["value", "low", "high"]].to_numpy(dtype=float)
         axes.set_xscale("log")
+        axes.set_xlim(np.nanmin(shown) / 1.1, np.nanmax(shown) * 1.1)  # a mean of equal logs rounds otherwise
         axes.xaxis.set_major_formatter(lambda value, _: _number(value, plan))
         axes.xaxis.set_minor_formatter(lambda value, _: _number(value, plan) if f"{value:e}"[0] in "25" else "")
-    if score and wording.is_fraction(plan):
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}")
-    unit = "points" if wording.is_fraction(plan) else plan["metric"]["unit"]
-    axes.set_xlabel(f"{label} ({unit})" if score and unit else label)
-    seed = Line2D([], [], color=style.QUIET, marker="o", linestyle="", markerfacecolor="none", label="one seed")
-    known = bool(data["low"].notna().any())
-    name = "mean and 95 % interval" if known else "mean"
-    style.legend_below(
-        canvas, [Line2D([], [], color=style.QUIET, marker="o", linewidth=2 if known else 0, label=name), seed]
-    )
-
-
-def _sizes(data: pd.DataFrame) -> str:
-    means = data[data["kind"] == "mean"].astype({"n": int})
-    return wording.listed([f"{row.space} n = {row.n}" for row in means.itertuples()])
+    if score:
+        style.difference_axis(axes.xaxis, label, plan, signed=False)
+    else:
+        axes.set_xlabel(label)
+    style.legend_below(canvas, legend(data))
 
 
 def _alt(data: pd.DataFrame, tables: StudyTables, *, says: str, write: Callable[[float, Plan], str]) -> str:
@@ -121,7 +102,7 @@ def _alt(data: pd.DataFrame, tables: StudyTables, *, says: str, write: Callable[
 
 
 def _change(value: float, plan: Plan) -> str:
-    return f"{wording.difference(value, plan)} {'points' if wording.is_fraction(plan) else plan['metric']['unit']}"
+    return f"{wording.difference(value, plan)} {wording.difference_unit(plan)}"
 
 
 def _number(value: float, _plan: Plan) -> str:
@@ -131,11 +112,10 @@ def _number(value: float, _plan: Plan) -> str:
 def caption_throughput(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
     """Say what is counted and what it depends on."""
     return (
-        f"Training images per second of the winners' final runs ({_sizes(data)}): hollow, the median over the epochs "
-        "of "
+        f"Training images per second of the winners' final runs ({sizes(data)}): hollow, the median over the epochs of "
         "a seed; filled, the geometric mean over seeds with its 95 % interval (t on logarithms), from "
-        f"{SMALLEST_SAMPLE} "
-        "seeds on. Training alone, without validation. It depends on the machine and on what ran beside it."
+        f"{SMALLEST_SAMPLE} seeds on. Training alone, without validation. It depends on the machine and on what ran "
+        "beside it."
     )
 
 
@@ -143,11 +123,9 @@ def caption_time_ratio(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what is divided by what."""
     return (
         f"Seconds per epoch, training and validation, over those of {asked(tables.plan, 'baseline')} with the same "
-        "seed "
-        f"({_sizes(data)}): hollow, the ratio of medians over the epochs of a seed; filled, the geometric mean over "
-        f"seeds with its 95 % interval (t on logarithms), from {SMALLEST_SAMPLE} seeds on. It depends on the machine "
-        "and "
-        "on what ran beside it."
+        f"seed ({sizes(data)}): hollow, the ratio of medians over the epochs of a seed; filled, the geometric mean "
+        f"over seeds with its 95 % interval (t on logarithms), from {SMALLEST_SAMPLE} seeds on. It depends on the "
+        "machine and on what ran beside it."
     )
 
 
@@ -156,10 +134,9 @@ def caption_late_spread(data: pd.DataFrame, tables: StudyTables) -> str:
     plan = tables.plan
     return (
         f"Mean absolute change of validation {plan['metric']['name']} from one epoch to the next over epochs "
-        f"{first_late(plan)} to {plan['max_epochs']} of the winners' final runs ({_sizes(data)}). Hollow: one seed. "
+        f"{first_late(plan)} to {plan['max_epochs']} of the winners' final runs ({sizes(data)}). Hollow: one seed. "
         f"Filled: mean with its 95 % interval over seeds (Student's t), from {SMALLEST_SAMPLE} seeds on. A schedule "
-        "that "
-        "lets the learning rate fall calms a network whatever its layers."
+        "that lets the learning rate fall calms a network whatever its layers."
     )
 
 
@@ -234,8 +211,7 @@ def _tested(data: pd.DataFrame) -> str:
     return (
         f" On the {int(known['images'].iloc[0]):,} test images, after the last epoch, the probability of a class "
         f"differs by at most {known['probability'].max():.2g}, and at least {100 * known['same_class'].min():.4g} % "
-        "get "
-        "the same class."
+        "get the same class."
     )
 
 

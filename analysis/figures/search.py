@@ -49,9 +49,8 @@ def caption_best_so_far(data: pd.DataFrame, tables: StudyTables) -> str:
     counted = wording.listed([f"{space} n = {n}" for space, n in sizes.items()])
     return (
         f"Best validation {tables.plan['metric']['name']} so far among trials at the full length of "
-        f"{tables.plan['max_epochs']} epochs ({counted}); trials stopped earlier do not count as scores, but "
-        "their epochs "
-        "count as spent. One study: no uncertainty of the search."
+        f"{tables.plan['max_epochs']} epochs ({counted}); trials stopped earlier do not count as scores, but their "
+        "epochs count as spent. One study: no uncertainty of the search."
     )
 
 

@@ -209,8 +209,7 @@ def alt_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG00
     parts = [f"{number} {state}" for state, number in counts.items()]
     return (
         f"{wording.count(slots, 'slot')}, {wording.duration(span)} from the first start to the last end, slots "
-        "occupied "
-        f"{100 * min(busy, 1):.0f} % of it: {wording.listed(parts)}."
+        f"occupied {100 * min(busy, 1):.0f} % of it: {wording.listed(parts)}."
     )
 
 

@@ -3,27 +3,16 @@
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
 
 from analysis import stats, style, verdicts, wording
 from analysis.figures.figure import Figure, Plan
+from analysis.figures.seeds import draw_rows, legend, present, sizes
 from analysis.intervals import SMALLEST_SAMPLE
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, asked
 
 ISOLATION_COLUMNS = ["space", "baseline", "kind", "seed", "value", "low", "high", "level", "n", "verdict"]
 STEP_COLUMNS = ["space", "step", "against", "kind", "value", "low", "high", "level", "n", "verdict"]
-
-
-def asked(plan: Plan, name: str) -> Any:
-    """Return what the experiment of a study says under `name`; None in a study without one."""
-    return (plan.get("experiment") or {}).get(name)
-
-
-def spread(tables: StudyTables) -> str:
-    """Say over what intervals are taken: over images too where the metric is a share of them."""
-    return "seeds and test images" if stats.test_images(tables) else "seeds alone, for this test split"
 
 
 def isolation_data(tables: StudyTables) -> pd.DataFrame:
@@ -49,60 +38,39 @@ def _gap(decided: pd.DataFrame, space: str, other: str) -> dict[str, Any]:
 
 def draw_isolation(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per variant: left its scores, right its gap to the baseline with the verdict."""
-    spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
+    spaces = present(data, plan)
     canvas.set_figheight(1.4 + 0.6 * len(spaces))
     left, right = canvas.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    draw_rows(left, data, plan)
     for row, space in enumerate(spaces):
-        mine, look = data[data["space"] == space], style.look(space, plan)
+        look = style.look(space, plan)
         mark = {"color": look["color"], "marker": look["marker"], "linestyle": ""}
-        seeds, mean = mine[mine["kind"] == "seed"], mine[mine["kind"] == "mean"].iloc[0]
-        left.plot(seeds["value"], [row + 0.16] * len(seeds), markerfacecolor="none", markersize=5, **mark)
-        left.hlines(row - 0.12, mean["low"], mean["high"], color=look["color"], linewidth=2)
-        left.plot(mean["value"], row - 0.12, markersize=7, **mark)
-        for gap in mine[mine["kind"] == "gap"].to_dict("records"):
+        for gap in data[(data["space"] == space) & (data["kind"] == "gap")].to_dict("records"):
             right.hlines(row, gap["low"], gap["high"], color=look["color"], linewidth=2)
             right.plot(gap["value"], row, markersize=7, gid=f"gap-{space}", **mark)
             right.annotate(gap["verdict"], (gap["value"], row), (0, 7), textcoords="offset points", ha="center")
     baseline = data[(data["space"] == data["baseline"]) & (data["kind"] == "mean")]["value"].iloc[0]
     left.axvline(baseline, color=style.QUIET, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
     right.axvline(0, color=style.QUIET, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
-    left.set_yticks(range(len(spaces)), spaces)
     left.set_ylim(len(spaces) - 0.4, -0.6)
     left.margins(x=0.1)
     right.margins(x=0.3)  # room for a verdict over the outermost gap
     style.score_axis(left.xaxis, plan, "test")
-    _gap_axis(right, data["baseline"].iloc[0], plan)
-    for axes in (left, right):
-        axes.tick_params(axis="y", length=0)
-        axes.grid(axis="x")
-    style.legend_below(canvas, _legend(drawn=bool(data["low"].notna().any())))
-
-
-def _gap_axis(axes: Axes, baseline: str, plan: Plan) -> None:
-    if wording.is_fraction(plan):
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}" if value else "0")
-    unit = "points" if wording.is_fraction(plan) else wording.difference_unit(plan)
-    axes.set_xlabel(f"gap to {baseline} ({unit})")
-
-
-def _legend(drawn: bool) -> list[Line2D]:
-    """Name the interval only where one is drawn."""
-    seed = Line2D([], [], color=style.QUIET, marker="o", linestyle="", markerfacecolor="none", label="one seed")
-    label = "mean, gap: with interval" if drawn else "mean, gap"
-    return [Line2D([], [], color=style.QUIET, marker="o", linewidth=2 if drawn else 0, label=label), seed]
+    style.difference_axis(right.xaxis, f"gap to {data['baseline'].iloc[0]}", plan)
+    right.tick_params(axis="y", length=0)
+    right.grid(axis="x")
+    style.legend_below(canvas, legend(data, "mean, gap", "mean, gap: with interval"))
 
 
 def caption_isolation(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what is compared with what, and how the intervals of both sides differ."""
-    means = data[data["kind"] == "mean"].astype({"n": int})
-    sizes = wording.listed([f"{row.space} n = {row.n}" for row in means.itertuples()])
     return (
-        f"Left: test {tables.plan['metric']['name']} of each variant's winner, retrained with fresh seeds ({sizes}); "
-        f"hollow: one seed, filled: mean with its 95 % interval over {spread(tables)}, from {SMALLEST_SAMPLE} seeds "
-        f"on. Right: its gap to {data['baseline'].iloc[0]}, over shared {spread(tables)}, with the interval at the "
-        "level at which the pair was judged: the verdicts of all pairs hold together with 95 %. Dashed: "
-        f"the baseline. Equivalent: within {tables.margin:g} {wording.difference_unit(tables.plan)}. Every variant had "
-        "the same number of trials."
+        f"Left: test {tables.plan['metric']['name']} of each variant's winner, retrained with fresh seeds "
+        f"({sizes(data)}); hollow: one seed, filled: mean with its 95 % interval over {stats.spread(tables)}, from "
+        f"{SMALLEST_SAMPLE} seeds on. Right: its gap to {data['baseline'].iloc[0]}, over shared "
+        f"{stats.spread(tables)}, with the interval at the level at which the pair was judged: the verdicts of all "
+        f"pairs hold together with 95 %. Dashed: the baseline. Equivalent: within {tables.margin:g} "
+        f"{wording.difference_unit(tables.plan)}. Every variant had the same number of trials."
     )
 
 
@@ -152,10 +120,7 @@ def draw_steps(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
         below.vlines(rows["step"] + shift, rows["low"], rows["high"], color=look["color"], linewidth=2)
         below.plot(rows["step"] + shift, rows["value"], linestyle="", markersize=7, label=f"gain {kind}", **look)
     below.axhline(0, color=style.QUIET, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
-    unit = "points" if wording.is_fraction(plan) else wording.difference_unit(plan)
-    below.set_ylabel(f"gain ({unit})")
-    if wording.is_fraction(plan):
-        below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.3g}" if value else "0")
+    style.difference_axis(below.yaxis, "gain", plan)
     names = [str(name).replace("_", "\n") for name in scores["space"]]
     below.set_xticks(scores["step"], names)
     below.set_xlim(-0.5, len(names) - 0.5)
@@ -173,14 +138,12 @@ _STEP_LOOKS: dict[str, dict[str, Any]] = {
 
 def caption_steps(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what a step is and at which level its gain was judged."""
-    scores = data[data["kind"] == "score"].astype({"n": int})
-    sizes = [f"{row.space} n = {row.n}" for row in scores.itertuples()]
     return (
         f"Above: test {tables.plan['metric']['name']} of each step's winner, mean of its retrained seeds "
-        f"({wording.listed(sizes)}) with the 95 % interval over {spread(tables)}. Below: its gain over the first step "
-        f"and over the one before it, over shared {spread(tables)}, with the interval at the level at which the pair "
-        f"was judged; none below {SMALLEST_SAMPLE} seeds. Every step was tuned with the same number of trials. Marks "
-        "are set apart sideways."
+        f"({sizes(data, 'score')}) with the 95 % interval over {stats.spread(tables)}. Below: its gain over the first "
+        f"step and over the one before it, over shared {stats.spread(tables)}, with the interval at the level at "
+        f"which the pair was judged; none below {SMALLEST_SAMPLE} seeds. Every step was tuned with the same number of "
+        "trials. Marks are set apart sideways."
     )
 
 

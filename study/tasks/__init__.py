@@ -11,6 +11,6 @@ from data_utils.batches import Batches, PairedBatches
 from study.tasks import classification, restoration
 
 
-def task_of(batches: Batches) -> ModuleType:
+def task_module(batches: Batches) -> ModuleType:
     """Return the module of the task that these batches are of."""
     return restoration if isinstance(batches, PairedBatches) else classification
