@@ -294,7 +294,13 @@ class _Replay:
         self.final_epochs.take(event)
 
     def _final_ended(self, event: Event) -> None:
-        self.finals[event["final"]] |= {name: event[name] for name in ("state", "epochs_trained", "error")}
+        row = self.finals.setdefault(event["final"], self._never_started(event["final"]))
+        row |= {name: event[name] for name in ("state", "epochs_trained", "error")}
+
+    def _never_started(self, final: str) -> dict[str, Any]:
+        """What the name of a final run says: one that no worker came up for, or that was overtaken before."""
+        trial, _, seed = final.rpartition("-seed")
+        return {"final": final, "space": self.trials[trial]["space"], "trial": trial, "seed": int(seed)}
 
     def _test_opened(self, event: Event) -> None:
         names = event["finals"]

@@ -60,7 +60,7 @@ class Engine:
         self._search_ended = False  # so that nobody is taken up any more
         self._same_failures: list[str] = []
         self._packings: Sequence[Packing] = ()
-        self._weighed: dict[str, tuple[int, int]] = {}  # epochs and ended trials when winners were last looked for
+        self._weighed: dict[str, tuple[int, int, bool]] = {}  # epochs, ended trials, early: at the last `_choose`
         self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
         self._silence = Silence(plan.epoch_limit, clock)
         for event in log.replayed:
@@ -97,15 +97,19 @@ class Engine:
             self._settle(run)
 
     def next_job(self) -> Next:
-        """Return what a free slot shall do: unfinished runs first, then new trials, final runs, the test split."""
+        """Return what a free slot shall do: unfinished runs first, then new trials, final runs, the test split.
+
+        While the last trials leave slots idle, these retrain who leads (`_early_final`).
+        """
         if self.stopped:
             return "done"
         if self._at_work >= self.packing.slots:
             return "wait"
         if not self.search_is_over:
-            return self._next_trial()
+            job = self._next_trial()
+            return self._early_final() if job == "wait" else job
         if any(run.state == "running" for run in self.state.open_of("trial")):
-            return "wait"
+            return self._early_final()
         return self._next_final()
 
     def resize(self, packings: Sequence[Packing], nodes: int) -> None:
@@ -211,6 +215,18 @@ class Engine:
         self._record({"event": "suggested", **fields, "seed": seed_of(self.plan.seed, key)})
         return self._job(self.state.runs[key])
 
+    def _early_final(self) -> Next:
+        """Retrain who leads among the trials of full length: mostly the winner, and the slot would be idle.
+
+        Spaces whose search has ended go first: theirs is the winner.
+        """
+        for space in self._spaces:
+            self._choose(space, early=True)
+        searching = {run.space for run in self.state.open_of("trial")}
+        waiting = [run for run in self._planned_finals() if run.state in ("waiting", "interrupted")]
+        run = min(waiting, key=lambda run: run.space in searching, default=None)
+        return "wait" if run is None else self._job(run)
+
     def _next_final(self) -> Next:
         for space in self._spaces:
             self._choose(space)
@@ -224,7 +240,7 @@ class Engine:
         if self._testing or any(run.state == "running" for run in self.state.open_of("final")):
             return "wait"
         finals = self.state.of_kind("final")
-        waiting = [run for run in finals if run.state == "finished" and run.tested is None]
+        waiting = [run for run in self._planned_finals() if run.state == "finished" and run.tested is None]
         untested = tuple(run.key for run in waiting)
         self._testing = bool(untested)
         if not untested:
@@ -234,18 +250,25 @@ class Engine:
         networks = tuple(self._spaces[run.space].network for run in waiting)
         return OpenTest(untested, networks, folder, self.plan.fp32, self._storage("final"), tested)
 
-    def _choose(self, space: str) -> None:
-        """Note the winners of a space, unless the log has the same ones. Asked again, it looks only at what is new."""
+    def _choose(self, space: str, *, early: bool = False) -> None:
+        """Note the winners of a space, `early` of its trials of full length alone, unless the log has the same ones.
+
+        Final runs of who is overtaken end. Asked again, it looks only at what is new.
+        """
         trials = self.state.tallies["trial"][space]
-        weighed, self._weighed[space] = self._weighed.get(space), (trials.epochs, trials.ended)
+        weighed, self._weighed[space] = self._weighed.get(space), (trials.epochs, trials.ended, early)
         if weighed == self._weighed[space]:
             return
-        best = winners(self.state.of_kind("trial", space), self.plan.final_configs)
+        candidates = [run for run in trials.runs if run.state == "finished" or not early]
+        best = winners(candidates, self.plan.final_configs)
         if self.state.chosen.get(space, ()) == tuple(run.key for run in best):
             return
         for rank, run in enumerate(best, 1):
             fields = {"space": space, "rank": rank, "trial": run.key}
             self._record({"event": "final_chosen", **fields, "score": run.score, "epochs_trained": run.epochs})
+        for run in self.state.open_of("final"):
+            if run.space == space and run.state != "waiting" and run.trial not in self.state.chosen[space]:
+                self._record(self._ended(run, "stopped", None))
 
     def _planned_finals(self) -> list[Run]:
         """Final runs of today's winners: seeds outside, spaces inside, so that an early end leaves equal numbers."""
@@ -304,6 +327,8 @@ class Engine:
                 self._take_in(run, fact)
         self._cut_off(run, *REASONS)
         self._budget.hear(run)
+        if run.kind == "final" and run.ended:  # overtaken: the worker did not know, and may have saved since
+            self._forget_checkpoint(run)
         return run.state == "running"
 
     def _cut_off(self, run: Run, *units: Unit) -> None:
@@ -455,7 +480,8 @@ class Engine:
     def _forget_checkpoint(self, run: Run) -> None:
         """Remove the checkpoint of a run that has ended, unless it may be taken up again."""
         if run.ended:
-            may_go_on = run.state == "stopped" and self.plan.policy.pausing and not self._search_ended
+            paused = run.kind == "trial" and run.state == "stopped" and self.plan.policy.pausing
+            may_go_on = paused and not self._search_ended
             for name in ("previous.pt",) if may_go_on else ("last.pt", "previous.pt"):
                 (self.folder(run) / name).unlink(missing_ok=True)
 

@@ -32,11 +32,14 @@ class Given(NamedTuple):
 
 
 def winner(tables: StudyTables, final: str | None) -> str:
-    """Return the final run called `final`, or the one with the highest validation score: the test chooses nothing.
+    """Return the final run called `final`, or that of a winner with the highest validation score: the test chooses
+    nothing.
 
     Raises `PlanError` where the study has none that has finished.
     """
     finished = tables.final[tables.final["state"] == "finished"]
+    if final is None:
+        finished = finished[finished["trial"].isin(tables.chosen["trial"])]
     if finished.empty:
         raise PlanError(f"{tables.run_dir} has no final run that has finished. Let the study finish: --resume it.")
     if final is not None:

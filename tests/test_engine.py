@@ -1,6 +1,7 @@
 """The engine without Ray: what it hands out, what it decides, and that a replay of its log knows the same."""
 
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+import analysis
 from analysis.events import Event, read_events
 from analysis.mending import copy_of
+from analysis.tables import StudyTables
 from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
 from study.job import Job, OpenTest, Probe
 from study.log import Log
@@ -95,6 +98,16 @@ def finish(engine: Engine) -> list[Job | OpenTest]:
         done.append(job)
         work(engine, job)
     return done
+
+
+def tables_of(engine: Engine) -> StudyTables:
+    """The tables of a study, from its log."""
+    plan = engine.plan
+    metric = {"name": "accuracy", "unit": "fraction", "direction": "maximize", "chance": 0.1}
+    spaces = {name: space.to_json() for name, space in _spaces(plan.spaces).items()}
+    lengths = {"max_epochs": plan.max_epochs, "trials": plan.trials}
+    (plan.folder / "study.json").write_text(json.dumps({"spaces": spaces, "dataset": {}, "metric": metric, **lengths}))
+    return analysis.read(plan.folder)
 
 
 def epochs(engine: Engine) -> list[tuple[str, int]]:
@@ -323,10 +336,12 @@ def test_time_that_is_up_cuts_the_search_short_and_the_final_runs_still_come(tmp
     work(engine, first)
     engine.report(second.key, [{"event": "started", **PLACE}])
     now[0] = 101.0
-    assert engine.next_job() == "wait"  # the second is still in its slot
+    final = engine.next_job()  # the second is still in its slot
+    assert isinstance(final, Job)
     assert not engine.report(second.key, [row(1, 0.99)])
     assert engine.state.runs[second.key].state == "interrupted"
-    assert [job.kind if isinstance(job, Job) else "test" for job in finish(engine)] == ["final", "test"]
+    work(engine, final)
+    assert [job.kind if isinstance(job, Job) else "test" for job in finish(engine)] == ["test"]
     assert engine.outcome == "time budget"
     engine.close()
     again = make(tmp_path, final_seeds=1, policy=STOPPING)
@@ -341,9 +356,9 @@ def test_while_others_run_a_free_slot_waits_for_the_stage_that_follows(tmp_path:
     first, second = engine.next_job(), engine.next_job()
     assert isinstance(first, Job)
     assert isinstance(second, Job)
+    engine.report(second.key, [{"event": "ended", "state": "diverged", "error": "loss is nan"}])
+    assert engine.next_job() == "wait"  # nobody has come to the full length yet
     work(engine, first)
-    assert engine.next_job() == "wait"
-    work(engine, second)
     final_run = engine.next_job()
     assert isinstance(final_run, Job)
     assert engine.next_job() == "wait"
@@ -355,6 +370,86 @@ def test_while_others_run_a_free_slot_waits_for_the_stage_that_follows(tmp_path:
     assert engine.next_job() == test
     work(engine, test)
     assert engine.next_job() == "done"
+    engine.close()
+
+
+def test_a_slot_that_the_search_leaves_idle_retrains_who_leads(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, policy=STOPPING)
+    first, second = engine.next_job(), engine.next_job()
+    report(engine, first, *[0.5] * 9)
+    assert report(engine, second, 0.6)
+    early = engine.next_job()
+    assert isinstance(early, Job)
+    assert (early.kind, early.key) == ("final", "resnet-0000-seed1")
+    work(engine, early)
+    assert not report(engine, second, *[0.4] * 9)  # the leader stays
+    assert [job.key for job in finish(engine) if isinstance(job, Job)] == ["resnet-0000-seed2"]
+    assert engine.outcome == "finished"
+    engine.close()
+    events, _ = read_events(tmp_path / "s" / "events.jsonl")
+    assert [event["trial"] for event in events if event["event"] == "final_chosen"] == ["resnet-0000"]
+
+
+def test_final_runs_of_who_is_overtaken_end_and_never_see_the_test_split(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, policy=STOPPING)
+    first, second = engine.next_job(), engine.next_job()
+    report(engine, first, *[0.5] * 9)
+    assert report(engine, second, 0.6)
+    done = engine.next_job()
+    assert isinstance(done, Job)
+    work(engine, done)
+    early = engine.next_job()
+    assert isinstance(early, Job)
+    assert early.key == "resnet-0000-seed2"
+    assert report(engine, early, 0.5)
+    assert not report(engine, second, *[0.7] * 9)  # it overtakes
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    assert job.key == "resnet-0001-seed1"
+    (early.folder / "last.pt").write_bytes(b"x")  # its worker has not heard yet
+    assert not engine.report(early.key, [row(2, 0.5)])
+    assert not (early.folder / "last.pt").exists()
+    work(engine, job)
+    finish(engine)
+    assert engine.outcome == "finished"
+    engine.close()
+    tables = tables_of(engine)
+    assert tables.final.set_index("final")[["state", "epochs_trained"]].to_dict("index") == {
+        "resnet-0000-seed1": {"state": "finished", "epochs_trained": 9},
+        "resnet-0000-seed2": {"state": "stopped", "epochs_trained": 1},
+        "resnet-0001-seed1": {"state": "finished", "epochs_trained": 9},
+        "resnet-0001-seed2": {"state": "finished", "epochs_trained": 9},
+    }
+    assert tables.final.dropna(subset="test_score")["trial"].unique().tolist() == ["resnet-0001"]
+    assert tables.openings["names"].tolist() == ["resnet-0001-seed1 resnet-0001-seed2"]
+
+
+def test_a_final_run_that_was_overtaken_before_its_worker_came_up_is_in_the_tables(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, final_seeds=1, policy=STOPPING)
+    first, second = engine.next_job(), engine.next_job()
+    report(engine, first, *[0.5] * 9)
+    assert report(engine, second, 0.6)
+    early = engine.next_job()
+    assert isinstance(early, Job)
+    assert not report(engine, second, *[0.7] * 9)
+    assert isinstance(engine.next_job(), Job)
+    assert not engine.report(early.key, [{"event": "started", **PLACE}])
+    engine.close()
+    row = tables_of(engine).final.set_index("final").loc[early.key]
+    assert row[["trial", "seed", "state", "epochs_trained"]].tolist() == ["resnet-0000", 1, "stopped", 0]
+
+
+def test_spaces_whose_search_has_ended_come_first_in_idle_slots(tmp_path: Path) -> None:
+    engine = make(tmp_path, ("resnet", "plain"), trials=1, final_seeds=1)
+    slow, quick = engine.next_job(), engine.next_job()
+    engine.resize(slots(3), 1)
+    assert engine.next_job() == "wait"
+    report(engine, quick, *[0.5] * 9)
+    assert report(engine, slow, 0.6)
+    early = engine.next_job()
+    assert isinstance(early, Job)
+    assert early.key == "plain-0000-seed1"
+    assert engine.next_job() == "wait"  # of the other space nobody has come to the end
     engine.close()
 
 

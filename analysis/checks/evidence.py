@@ -143,7 +143,7 @@ def openings(record: Record) -> Iterator[Answer]:
     unlogged = tables.final[tables.final["test_score"].notna() & ~tables.final["final"].isin(list(seen))]
     for space, number in times.items():
         secret = int((unlogged["space"] == space).sum())
-        tested = int((tables.final["space"] == space).sum())
+        tested = int(tables.final.loc[tables.final["space"] == space, "test_score"].notna().sum())
         found = f"{wording.count(number, 'opening')}, {wording.count(tested, 'final run')}"
         if secret:
             remedy = "restore events.jsonl from a copy: a test score without its opening proves nothing"

@@ -82,7 +82,7 @@ class Runs:
             case "epoch":
                 run.epochs.append(event)
             case "ended":
-                run.end, run.paused = event, self._pausing and event["state"] == "stopped"
+                run.end, run.paused = event, self._pausing and name == "ended" and event["state"] == "stopped"
             case "tested":
                 run.tested = event
         return [run]
