@@ -38,24 +38,34 @@ SMALL = ["--max-epochs", "4", "--final-seeds", "1", "--no-report"]
 # Without Ray
 
 
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "not/a+real/secret/of/anyone"}
+
+
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """The URI of a bucket on a server with S3's API on loopback; keys are in the environment, as in life."""
+def server() -> Iterator[str]:
+    """How to reach a server with S3's API on loopback, as the query of a URI; it has the bucket `studies`."""
     from moto.server import ThreadedMotoServer
+    from pyarrow.fs import FileSystem
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    query = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "not/a+real/secret/of/anyone")
-        query = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-        from pyarrow.fs import FileSystem
-
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
         system, _ = FileSystem.from_uri(f"s3://studies?{query}&allow_bucket_creation=true")
         system.create_dir("studies")
-        yield f"s3://studies/ours?{query}"
+    yield query
     server.stop()
+
+
+@pytest.fixture
+def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of a bucket there; its keys are in the environment, as in life."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://studies/ours?{server}"
 
 
 @pytest.fixture(params=["file", "s3"])
