@@ -36,7 +36,7 @@ def make_trial(space: str, side: int, count: int, folder: Path) -> Trial:
     pixels = generator.integers(0, 256, (count + 64, side, side, 3), dtype=np.uint8)
     images = Images(pixels, generator.integers(0, 10, count + 64))
     data = SearchData(images, np.arange(count), np.arange(count, count + 64))
-    slot = Slot(data, data.channel_statistics(), lambda: images, classes=10, cpus=1)
+    slot = Slot(data, data.channel_statistics(), lambda: images, classes=10, cpus=1, gpus=torch.cuda.device_count())
     [job] = reference_jobs(Plan((space,), max_epochs=10**6), {space: SPACES[space]})
     return Trial(replace(job, folder=folder), slot._data, slot._device)
 
@@ -89,7 +89,8 @@ def measure(space: str, side: int, rounds: int) -> None:
 def main() -> None:
     """Print a line for each space."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--space", nargs="+", default=list(SPACES), choices=list(SPACES), metavar="NAME")
+    classifying = [name for name, space in SPACES.items() if space.task == "classification"]
+    parser.add_argument("--space", nargs="+", default=classifying, choices=classifying, metavar="NAME")
     parser.add_argument("--side", type=int, default=32, help="height and width of the images (default 32)")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each side (default 5)")
     asked = parser.parse_args()

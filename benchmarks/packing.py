@@ -27,16 +27,16 @@ from study.spaces import SPACES
 from study.trial import Trial
 
 
-def make_slot(plan: Plan) -> Slot:
-    """Return a slot with the data of `plan`, as a worker has it."""
+def make_slot(plan: Plan, gpus: float) -> Slot:
+    """Return a slot with the data of `plan` and that share of a GPU, as a worker has it."""
     dataset = load(plan.dataset, plan.data_dir)
     data = split(dataset.train, plan.seed)
-    return Slot(data, data.channel_statistics(), lambda: data.images, len(dataset.classes), plan.cpus_per_trial)
+    return Slot(data, data.channel_statistics(), lambda: data.images, len(dataset.classes), plan.cpus_per_trial, gpus)
 
 
-def train(plan: Plan, ready: Any, seconds: float, rates: Any) -> None:
+def train(plan: Plan, gpus: float, ready: Any, seconds: float, rates: Any) -> None:
     """Train the reference setting in this process and put its images per second into `rates`."""
-    slot = make_slot(plan)
+    slot = make_slot(plan, gpus)
     [job] = packing.reference_jobs(plan, {plan.spaces[0]: SPACES[plan.spaces[0]]})
     trial = Trial(job, slot._data, slot._device)
     trial.train_epoch()  # warm up
@@ -52,7 +52,7 @@ def measure(plan: Plan, count: int, seconds: float) -> tuple[float, float]:
     """Return images per second of `count` processes together, and the GiB that their tensors took at most."""
     context = multiprocessing.get_context("spawn")
     ready, rates = context.Barrier(count), context.SimpleQueue()
-    processes = [context.Process(target=train, args=(plan, ready, seconds, rates)) for _ in range(count)]
+    processes = [context.Process(target=train, args=(plan, 1 / count, ready, seconds, rates)) for _ in range(count)]
     for process in processes:
         process.start()
     found = [rates.get() for _ in processes]
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{count:>2} at once: {rate:>10,.0f} images/s, {rate / alone:.2f} times one, {memory:.2f} GiB", flush=True
         )
     [job] = packing.reference_jobs(plan, {asked.space: SPACES[asked.space]})
-    together, why = packing.choose([make_slot(plan).measure(job)], os.cpu_count() or 1, plan.cpus_per_trial)
+    together, why = packing.choose([make_slot(plan, 1).measure(job)], os.cpu_count() or 1, plan.cpus_per_trial)
     print(f"auto would have {together} share it: {why}")
     return 0
 

@@ -168,7 +168,7 @@ class _Simulation:
                 {"event": "final_tested", "final": key, "test_loss": loss, "test_score": score, "images": len(labels)}
             )
         index = np.arange(0, len(labels), 3)
-        np.savez(job.folder / "test_images.npz", index=index, image=self._test.images[index].transpose(0, 2, 3, 1))
+        np.savez(job.folder / "test_images.npz", index=index, image=self._test.images[index])
         self._engine.report_test(facts)
 
 

@@ -87,8 +87,12 @@ def _from_torchvision(name: str, class_name: str, *, mirror: bool) -> Callable[[
 def _download(source: Any, name: str, data_dir: Path, train: bool) -> Any:
     try:
         return source(root=str(data_dir), train=train, download=False)
-    except RuntimeError:  # torchvision: files are missing or do not match their checksum
-        pass
+    except (AssertionError, RuntimeError, ValueError) as error:
+        if "not found" not in str(error):  # so torchvision says that files are missing or fail their checksum
+            raise ValueError(
+                f"The files of {name} in {data_dir.resolve()} are damaged ({_one_line(error)}). Remove them there. "
+                f"{_where_from(source, data_dir)}"
+            ) from error
     try:
         return source(root=str(data_dir), train=train, download=True)
     except (OSError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """Training and validation: what a search trains on and what it is judged by. The test split is not made here."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,13 +88,16 @@ def split(everything: Examples, seed: int) -> SearchData:
 def fewer(everything: Examples, count: int) -> Examples:
     """Return `count` of the images, drawn by class where there are classes: the same ones in every study.
 
-    Raises `ValueError` for fewer than two of each class.
+    Raises `ValueError` for so few that the validation split could have no image of each class, or of two classes.
     """
     if isinstance(everything, Pairs):
         return everything.take(np.sort(np.random.default_rng(0).permutation(len(everything))[:count]))
     classes = len(np.unique(everything.labels))
-    if count < 2 * classes:
-        raise ValueError(f"{classes} classes need at least {2 * classes} images")
+    least = classes * math.ceil(1 / VALIDATION_FRACTION)
+    if count < least:
+        raise ValueError(
+            f"{classes} classes need at least {least} images: {100 * VALIDATION_FRACTION:g} % of them validate"
+        )
     _, drawn = stratified(everything.labels, count, seed=0)
     return everything.take(drawn)
 

@@ -15,6 +15,8 @@ SHORTAGES: Final = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_NOT_INITIALIZED",  # what cuBLAS says when its handle finds no memory
     "CUDNN_STATUS_ALLOC_FAILED",
+    "nable to find an engine",  # cuDNN, where each of its algorithms found no memory
+    "nable to find a valid cuDNN algorithm",  # the same, of earlier versions
     "can't allocate memory",  # torch on the CPU
     "not enough memory",  # the same
 )

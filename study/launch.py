@@ -325,7 +325,7 @@ def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Examples]]":
     """Put the images into Ray's object store, and let go of the study's own for the ones in there."""
     from study.tune import Stored
 
-    size = study.dataset.train.images.nbytes + study.dataset.test.images.nbytes
+    size = study.dataset.train.nbytes + study.dataset.test.nbytes
     try:
         data, test = Stored(study.data), Stored(study.dataset.test)
     except MemoryError as error:

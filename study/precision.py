@@ -14,6 +14,11 @@ def precision(device: torch.device, image_size: tuple[int, int], *, fp32: bool) 
     return torch.float32 if fp32 or small or not _native(device) else torch.bfloat16
 
 
+def exact_products(*, fp32: bool) -> None:
+    """Have float32 convolutions on a GPU be float32, if `fp32` asks for it: by default they round inputs to TF32."""
+    torch.backends.cudnn.allow_tf32 = not fp32
+
+
 def _native(device: torch.device) -> bool:
     """Whether `device` has bf16 matrix units. CPUs that have bf16 but no AMX were not measured, so they do without."""
     if device.type == "cuda":

@@ -15,7 +15,7 @@ from data_utils.placement import Source, place
 from data_utils.splits import SearchData, Subset
 from study import memory, test_split
 from study.job import EpochProbe, Job, OpenTest, Probe
-from study.precision import precision
+from study.precision import exact_products, precision
 from study.trial import TrialData, train
 
 REPORT_SECONDS: Final = 2.0  # facts are handed over at rungs, and after so long between them
@@ -55,6 +55,7 @@ class Slot:
         memory.release(self._device)
         self._pauses = (*job.rungs, job.max_epochs) if isinstance(job, Job) else ()
         self._patience = REPORT_SECONDS if isinstance(job, Job) else math.inf  # the test split is told of in one piece
+        exact_products(fp32=job.fp32)
         self._facts = self._train(job) if isinstance(job, Job) else self._examine(job)
 
     def facts(self) -> list[Event]:

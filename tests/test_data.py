@@ -225,6 +225,20 @@ def test_evaluation_takes_as_many_images_as_memory_allows(side: int, size: int) 
     assert len(next(iter(batches.in_order()))[1]) == size
 
 
+def test_a_truncated_file_is_called_damaged_and_not_missing(tmp_path: Path) -> None:
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 60), ("t10k", 10)):
+        head = bytes([0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 28, 0, 0, 0, 28])
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(head + bytes(28 * 28 * count))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, count]) + bytes(count))
+    assert len(load("fashion_mnist", tmp_path).train) == 60
+    path = raw / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=rf"The files of fashion_mnist in {tmp_path} are damaged .*Remove them there"):
+        load("fashion_mnist", tmp_path)
+
+
 @pytest.mark.skipif(not (FILES / "FashionMNIST").is_dir(), reason=f"no FashionMNIST folder in {FILES}")
 def test_fashion_mnist_is_read_from_its_idx_files() -> None:
     fashion = load("fashion_mnist", FILES)

@@ -21,6 +21,7 @@ from analysis.figures import FIGURES
 from analysis.replication import REPORTED
 from data_utils.datasets import DATASETS, NO_FILES, load
 from data_utils.images import Images
+from data_utils.splits import split
 from study import launch, variants
 from study import plan as planning
 from study.experiment import EXPERIMENTS, KEYS, NEEDS, SCALES, VARIANT, Experiment, at_full_length, read, spaces
@@ -308,6 +309,9 @@ def test_fewer_images_are_the_same_in_every_study_and_of_every_class(tmp_path: P
     assert set(few.train.labels.tolist()) == set(range(10))
     assert few.test is digits.test
     assert launch._fewer(digits, None) is digits
+    assert len(split(launch._fewer(digits, 50).train, seed=0).validation) == 10
+    with pytest.raises(PlanError, match=r"10 classes need at least 50 images: 20 % of them validate"):
+        launch._fewer(digits, 49)
 
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "experiments.md"

@@ -9,7 +9,7 @@ import torch
 import models
 from data_utils.images import Images
 from study import precision as rule
-from study.precision import forward, precision
+from study.precision import exact_products, forward, precision
 from study.spaces import SPACES
 from study.trial import Trial, TrialData
 from tests.conftest import CPU, architecture, batches_of, narrow, shape_for
@@ -27,6 +27,14 @@ def test_bf16_is_for_hardware_that_has_it_and_images_that_are_worth_it(native: b
     assert precision(CPU, (16, 16), fp32=False) is (torch.bfloat16 if native else torch.float32)
     assert precision(CPU, (8, 8), fp32=False) is torch.float32
     assert precision(CPU, (32, 32), fp32=True) is torch.float32
+
+
+def test_fp32_means_convolutions_without_tf32_too() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    for fp32 in (True, False):
+        exact_products(fp32=fp32)
+        assert torch.backends.cudnn.allow_tf32 is not fp32
+    exact_products(fp32=not before)
 
 
 def test_the_rule_asks_this_machine() -> None:

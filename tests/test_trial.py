@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import models
 from analysis.events import Event
@@ -61,6 +62,30 @@ def test_equal_seeds_give_equal_rows_and_different_seeds_do_not(tmp_path: Path, 
         curves.append(curve(list(train(asked, trial_data, CPU))))
     assert curves[0] == curves[1]
     assert curves[0] != curves[2]
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a value of a tensor is read on the host, for which a GPU would have to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_an_epoch_reads_no_number_of_the_device_before_its_end(
+    tmp_path: Path, trial_data: TrialData, optimizer: str
+) -> None:
+    trial = Trial(job(tmp_path, optimizer=optimizer, **{f"{optimizer}_lr": 0.01}), trial_data, CPU)
+    with Reads() as reads:
+        trial._train()
+    assert trial.epoch == 0
+    assert reads.count == 0  # its means come over as a list, once
+    assert trial._optimizer.defaults["fused"]
 
 
 def test_batch_norm_is_judged_by_statistics_of_its_batches_from_the_first_step_on(
