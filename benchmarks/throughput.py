@@ -53,7 +53,7 @@ def ours(data: Path, folder: Path) -> tuple[float, list[Run]]:
 
 
 def trained(folder: Path) -> list[Run]:
-    """Return what the study in `folder` trained."""
+    """Return what the study in `folder` trained, without final runs of who was overtaken: no other way has these."""
     events, _ = read_events(folder / "events.jsonl")
     runs: dict[str, Run] = {}
     for event in events:
@@ -64,7 +64,8 @@ def trained(folder: Path) -> list[Run]:
         elif event["event"] in ("epoch", "final_epoch"):
             key = event["trial"] if "trial" in event else event["final"]
             runs[key] |= {"epochs": event["epoch"], "score": event["val_score"]}
-    return [{"key": key, **run} for key, run in runs.items()]
+    winner = next(event["trial"] for event in reversed(events) if event["event"] == "final_chosen")
+    return [{"key": key, **run} for key, run in runs.items() if "-seed" not in key or key.startswith(f"{winner}-")]
 
 
 def tutorial(data: Path, folder: Path, runs: list[Run], loaders: int) -> tuple[float, list[float]]:

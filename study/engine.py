@@ -5,6 +5,7 @@ log and then applied to the state, and a resumed study applies the events of its
 was killed knows exactly what an uninterrupted one would know.
 """
 
+import itertools
 import math
 import re
 import time
@@ -253,7 +254,8 @@ class Engine:
     def _choose(self, space: str, *, early: bool = False) -> None:
         """Note the winners of a space, `early` of its trials of full length alone, unless the log has the same ones.
 
-        Final runs of who is overtaken end. Asked again, it looks only at what is new.
+        Final runs of who is overtaken end; should it be chosen again, they go on. Asked again, it looks only at what is
+        new.
         """
         trials = self.state.tallies["trial"][space]
         weighed, self._weighed[space] = self._weighed.get(space), (trials.epochs, trials.ended, early)
@@ -261,14 +263,20 @@ class Engine:
             return
         candidates = [run for run in trials.runs if run.state == "finished" or not early]
         best = winners(candidates, self.plan.final_configs)
-        if self.state.chosen.get(space, ()) == tuple(run.key for run in best):
+        if early and not best:
             return
-        for rank, run in enumerate(best, 1):
-            fields = {"space": space, "rank": rank, "trial": run.key}
-            self._record({"event": "final_chosen", **fields, "score": run.score, "epochs_trained": run.epochs})
-        for run in self.state.open_of("final"):
-            if run.space == space and run.state != "waiting" and run.trial not in self.state.chosen[space]:
-                self._record(self._ended(run, "stopped", None))
+        keys = tuple(run.key for run in best)
+        finals = [run for run in self.state.open_of("final") if run.space == space and run.state != "waiting"]
+        overtaken = [run for run in finals if run.trial not in keys]
+        chosen = () if self.state.chosen.get(space, ()) == keys else map(self._chosen, itertools.count(1), best)
+        self._record(*chosen, *(self._ended(run, "stopped", None) for run in overtaken))
+        for run in overtaken:
+            self._forget_checkpoint(run)
+
+    @staticmethod
+    def _chosen(rank: int, run: Run) -> Event:
+        fields = {"space": run.space, "rank": rank, "trial": run.key}
+        return {"event": "final_chosen", **fields, "score": run.score, "epochs_trained": run.epochs}
 
     def _planned_finals(self) -> list[Run]:
         """Final runs of today's winners: seeds outside, spaces inside, so that an early end leaves equal numbers."""
@@ -327,9 +335,23 @@ class Engine:
                 self._take_in(run, fact)
         self._cut_off(run, *REASONS)
         self._budget.hear(run)
-        if run.kind == "final" and run.ended:  # overtaken: the worker did not know, and may have saved since
-            self._forget_checkpoint(run)
+        self._make_room(run)
         return run.state == "running"
+
+    def _make_room(self, run: Run) -> None:
+        """Have a final run that began early leave its slot to the search once that has something to do again."""
+        if run.kind == "final" and run.state == "running" and self._search_waits:
+            self._record(self._ended(run, "interrupted", None))
+        elif run.kind == "final":  # overtaken, perhaps: its worker did not know, and may have saved since
+            self._forget_checkpoint(run)
+
+    @property
+    def _search_waits(self) -> bool:
+        """Whether the search has something to do and no free slot for it."""
+        if self._at_work < self.packing.slots or self.search_is_over:
+            return False
+        waiting = (run for run in self.state.open_of("trial") if run.state in ("waiting", "interrupted"))
+        return self._space_in_turn() is not None or any(not self._used_up(run.space) for run in waiting)
 
     def _cut_off(self, run: Run, *units: Unit) -> None:
         """Interrupt a trial whose space has used up its budget of one of these units."""
@@ -342,6 +364,7 @@ class Engine:
         if run.state == "running":
             state = "interrupted" if run.losses + 1 < (MAX_HANGS if hung else MAX_LOSSES) else "failed"
             self._end(run, state, hung or f"{WORKER_LOST}: {reason}")
+        self._forget_checkpoint(run)
 
     def never_started(self, key: str, reason: str) -> None:
         """No worker came up for run `key`, which is not to blame: it waits, unless that keeps happening."""

@@ -233,6 +233,9 @@ class State:
     def _chosen(self, event: Event) -> None:
         before = () if event["rank"] == 1 else self.chosen[event["space"]]
         self.chosen[event["space"]] = (*before, event["trial"])
+        for run in self.of_kind("final", event["space"]):
+            if run.trial == event["trial"] and run.state == "stopped":  # it was overtaken, and is a winner after all
+                self.move(run, "interrupted")
 
     def _test_opened(self, _event: Event) -> None:
         """What was found there follows, a run at a time."""

@@ -439,6 +439,100 @@ def test_a_final_run_that_was_overtaken_before_its_worker_came_up_is_in_the_tabl
     assert row[["trial", "seed", "state", "epochs_trained"]].tolist() == ["resnet-0000", 1, "stopped", 0]
 
 
+def test_a_trial_that_is_chosen_again_has_its_final_runs_go_on(tmp_path: Path) -> None:
+    """A budget ends the search with an unfinished trial ahead; with more of it another one leads for a while."""
+    engine = make(tmp_path, trials=2, policy=STOPPING, epoch_budget=13, final_seeds=1)
+    first, second = engine.next_job(), engine.next_job()
+    report(engine, first, *[0.5] * 5)
+    report(engine, second, *[0.6] * 8)
+    assert isinstance(first, Job)
+    assert not engine.report(first.key, [row(6, 0.5)])
+    early = engine.next_job()
+    assert isinstance(early, Job)
+    assert early.key == "resnet-0001-seed1"
+    report(engine, early, 0.6)
+    engine.close()
+    again = make(tmp_path, trials=2, policy=STOPPING, epoch_budget=90, final_seeds=1)
+    jobs_now = [again.next_job(), again.next_job()]
+    report(again, jobs_now[0], *[0.5] * 4)
+    leader = again.next_job()
+    assert isinstance(leader, Job)
+    assert leader.key == "resnet-0000-seed1"
+    assert again.state.runs[early.key].state == "stopped"
+    assert not report(again, jobs_now[1], 0.6)
+    finish(again)
+    again.close()
+    assert again.outcome == "finished"
+    tested = tables_of(again).final.set_index("final")["test_score"].dropna()
+    assert tested.index.tolist() == [early.key]
+
+
+def test_an_early_final_run_leaves_its_slot_to_the_search(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, policy=STOPPING, final_seeds=1)
+    first, second = engine.next_job(), engine.next_job()
+    report(engine, first, *[0.5] * 9)
+    assert report(engine, second, 0.6)
+    early = engine.next_job()
+    assert report(engine, early, 0.5)
+    engine.resize(slots(1), 1)  # a node has left, and with it the trial
+    assert isinstance(second, Job)
+    engine.lost(second.key, "node lost")
+    assert engine.next_job() == "wait"
+    assert isinstance(early, Job)
+    assert not engine.report(early.key, [row(2, 0.5)])
+    again = engine.next_job()
+    assert isinstance(again, Job)
+    assert again.key == second.key
+    report(engine, again, *[0.4] * 8)
+    final = engine.next_job()
+    assert isinstance(final, Job)
+    assert (final.key, final.logged_epochs) == (early.key, 2)
+    engine.close()
+
+
+def finish_with_two_slots(engine: Engine) -> None:
+    """Run the study to its end with two slots that train an epoch in turn."""
+    at_work: list[tuple[Job, int]] = []
+    while True:
+        while len(at_work) < 2 and isinstance(job := engine.next_job(), Job):
+            if engine.report(job.key, [{"event": "started", **PLACE}]):
+                at_work.append((job, job.logged_epochs))
+        if not at_work:
+            break
+        job, epoch = at_work.pop(0)
+        if engine.report(job.key, [row(epoch + 1, score(job, epoch + 1))]):
+            at_work.append((job, epoch + 1))
+    if isinstance(job, OpenTest):
+        work(engine, job)
+        finish_with_two_slots(engine)
+
+
+@pytest.mark.parametrize("policy", [STOPPING, PAUSING], ids=["stopping", "pausing"])
+def test_a_study_of_two_slots_survives_a_kill_after_any_line(tmp_path: Path, policy: Policy) -> None:
+    """Two slots race, so what follows on a kill may differ: but nothing is doubled, and every winner is tested."""
+    (tmp_path / "whole").mkdir()
+    whole = make(tmp_path / "whole", trials=7, policy=policy)
+    finish_with_two_slots(whole)
+    whole.close()
+    lines = (whole.plan.folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    names = [event["event"] for event in read_events(whole.plan.folder / "events.jsonl")[0]]
+    assert names.index("final_started") < max(at for at, name in enumerate(names) if name == "epoch")
+    for kill_after in range(1, len(lines)):
+        killed = tmp_path / f"killed-{kill_after}"
+        (killed / "s").mkdir(parents=True)
+        (killed / "s" / "events.jsonl").write_bytes(b"".join(lines[:kill_after]))
+        engine = make(killed, trials=7, policy=policy)
+        finish_with_two_slots(engine)
+        engine.close()
+        assert engine.outcome == "finished", kill_after
+        assert len(epochs(engine)) == len(set(epochs(engine))), kill_after
+        states = Counter(run.state for run in engine.state.runs.values())
+        assert not states.keys() - {"finished", "stopped", "waiting"}, (kill_after, states)
+        [winner] = engine.state.chosen["resnet"]
+        tested = {run.trial for run in engine.state.of_kind("final") if run.tested is not None}
+        assert winner in tested, kill_after
+
+
 def test_spaces_whose_search_has_ended_come_first_in_idle_slots(tmp_path: Path) -> None:
     engine = make(tmp_path, ("resnet", "plain"), trials=1, final_seeds=1)
     slow, quick = engine.next_job(), engine.next_job()
