@@ -23,8 +23,8 @@ ROUNDS: Final = 100  # simulated searches
 WRONG: Final = 0.1  # assumed share of test images that a winner classifies wrongly
 RESEEDED: Final = 0.8  # assumed: of as many images as are wrong, those on which two seeds of a network differ
 APART: Final = 0.4  # assumed: the same for two architectures, on what all of their seeds have in common
-LINE_BYTES: Final = 340  # of an epoch in the log, measured
-TRIAL_BYTES: Final = 1500  # of all else that the log says of a trial
+LINE_BYTES: Final = 2 * 345  # of an epoch in the log and in its copy, measured
+TRIAL_BYTES: Final = 2 * 1510  # of all else that both say of a trial
 REPORT_BYTES: Final = 8 * 2**20  # figures and page
 
 
@@ -86,10 +86,11 @@ def forecast(plan: Plan, probes: Sequence[EpochProbe], packing: Packing, test_im
 
 
 def _checkpoint_bytes(plan: Plan, probes: Sequence[EpochProbe], packing: Packing) -> int:
-    """Return the bytes of the checkpoints that lie there at once: of each slot, or of each trial where they pause."""
+    """Return the bytes of the checkpoints that lie there at once: two of each slot, one of each trial that pauses."""
+    at_work = 2 * packing.slots * max(probe.checkpoint_bytes for probe in probes)
     if plan.rungs and plan.policy.pausing:
-        return plan.trials * sum(probe.checkpoint_bytes for probe in probes)
-    return packing.slots * max(probe.checkpoint_bytes for probe in probes)
+        return at_work + plan.trials * sum(probe.checkpoint_bytes for probe in probes)
+    return at_work
 
 
 def _limits(plan: Plan, probe: EpochProbe, packing: Packing, spaces: int) -> list[float]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from study.plan import Plan, PlanError
+from study.secrets import masked
 from study.storage import Storage
 
 Ask = Callable[[Callable[[], str | None]], Mapping[str, str]]
@@ -87,4 +88,4 @@ def _misses_storage(storage: Storage, token: str) -> str | None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return masked((str(error).strip().splitlines() or [type(error).__name__])[0])

@@ -7,11 +7,12 @@ from study.faults import HUNG
 
 LEAST_SECONDS: Final = 600.0  # a silence that never counts as one
 EPOCHS: Final = 30  # as many times the longest epoch of the study is too long
+FIRST_SECONDS: Final = 7200.0  # before any epoch has told how long one takes
 STALL_SECONDS: Final = 5.0  # between two looks: what is more is a pause of the driver, of which workers know nothing
 
 
 class Silence:
-    """Seconds since each job was heard of. `limit` in seconds; None: by the longest epoch, without one not at all."""
+    """Seconds since each job was heard of. `limit` in seconds; None: by the longest epoch, before one two hours."""
 
     def __init__(self, limit: float | None, clock: Callable[[], float]) -> None:
         self._limit = limit
@@ -38,7 +39,7 @@ class Silence:
         self._silent = {key: self._silent[key] + passed if key in self._silent else 0.0 for key in keys}
         limit = self._limit
         if limit is None:
-            limit = max(LEAST_SECONDS, EPOCHS * longest_epoch) if longest_epoch else float("inf")
+            limit = max(LEAST_SECONDS, EPOCHS * longest_epoch) if longest_epoch else FIRST_SECONDS
         found = [key for key, silent in self._silent.items() if silent > limit and key not in self._hung]
         self._hung |= dict.fromkeys(found, f"{HUNG}: no epoch within {limit:.0f} s (--epoch-limit)")
         return found

@@ -903,13 +903,13 @@ def test_a_trial_without_an_epoch_within_the_limit_is_ended_named_and_tried_once
     ] * 2
 
 
-def test_by_default_nobody_hangs_before_an_epoch_is_known_or_within_ten_minutes_or_while_the_driver_stands_still(
+def test_by_default_nobody_hangs_within_two_hours_of_the_start_or_ten_minutes_or_while_the_driver_stands_still(
     tmp_path: Path,
 ) -> None:
     clock = [0.0]
     engine = make_with_clock(tmp_path, clock, None)
     first, second = take(engine, 2)
-    assert wait(engine, clock, 10_000, [first.key, second.key]) == []
+    assert wait(engine, clock, 7_000, [first.key, second.key]) == []
     engine.report(first.key, [{**row(1, 0.5), "seconds": 1.0}])
     engine.report(second.key, [{**row(1, 0.4), "seconds": 40.0}])
     assert wait(engine, clock, 30 * 40 - 10, [first.key]) == []
@@ -917,6 +917,17 @@ def test_by_default_nobody_hangs_before_an_epoch_is_known_or_within_ten_minutes_
     assert wait(engine, clock, 1, [first.key]) == []
     assert wait(engine, clock, 20, [first.key]) == [first.key]
     engine.close()
+
+
+def test_where_no_epoch_ever_ends_the_first_trials_are_named_after_two_hours(tmp_path: Path) -> None:
+    clock = [0.0]
+    engine = make_with_clock(tmp_path, clock, None)
+    first, _second = take(engine, 2)
+    assert wait(engine, clock, 7_210, [first.key]) == [first.key]
+    engine.lost(first.key, "killed by ray.kill")
+    engine.close()
+    ended = next(event for event in read_events(tmp_path / "s" / "events.jsonl")[0] if event["event"] == "ended")
+    assert ended["error"] == "hung: no epoch within 7200 s (--epoch-limit)"
 
 
 def test_no_trial_pays_for_workers_that_do_not_start_and_the_study_ends_with_the_reason(tmp_path: Path) -> None:

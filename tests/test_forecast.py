@@ -34,7 +34,7 @@ def test_hours_are_those_of_all_slots_and_gpu_hours_those_of_their_gpus(tmp_path
     assert found.hours("epochs_at_most") == pytest.approx(seconds / 2 / 3600)
     assert found.gpu_hours("epochs_at_most") == pytest.approx(seconds / 2 / 3600)
     assert found.hours("epochs_expected") < found.hours("epochs_at_most")
-    assert found.disk_bytes["checkpoints"] == 2 * 10 * 2_000_000
+    assert found.disk_bytes["checkpoints"] == (2 * 10 + 2 * PACKING.slots) * 2_000_000
     assert found.disk_bytes["final runs"] == 2 * 4 * (500_000 + 1000 * 48)
     assert not (tmp_path / "runs").exists()
 

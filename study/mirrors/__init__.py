@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from analysis.events import Event
+from study.secrets import masked
 
 RETRIES: Final = (1.0, 5.0, 20.0)  # seconds before a mirror that failed is asked again; then it is given up
 LAST_SECONDS: Final = 30.0  # a study that ends waits at most so long for each of its mirrors
@@ -143,7 +144,7 @@ class Reflection:
             mirror.close()
         except Exception as error:  # whatever another tool raises is not the study's
             self._broken = True
-            first = (str(error).strip().splitlines() or [""])[0]
+            first = masked((str(error).strip().splitlines() or [""])[0])
             self._say(
                 f"{self._name} failed ({type(error).__name__}: {first}). The study goes on without; a resume brings it "
                 f"up to date."
