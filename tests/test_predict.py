@@ -91,6 +91,13 @@ def test_predictions_are_written_for_each_image_and_others_named(
     assert "which exists" in capsys.readouterr().err
 
 
+def test_the_folder_of_the_predictions_is_made(run: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder" / "said.csv"
+    assert predict.main([str(run), str(photos / "0.png"), "--out", str(out)]) == 0
+    assert list(rows(out)) == ["0.png"]
+    assert [path.name for path in out.parent.iterdir()] == ["said.csv"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -170,6 +177,21 @@ def test_images_are_restored_in_another_size_on_request_and_each_to_a_file_of_it
     assert not (tmp_path / "again").exists()
     with pytest.raises(ValueError, match=r"must have \(B, C, H, W\): one is images\[None\]"):
         network(torch.zeros(3, 20, 40))
+
+
+def test_images_of_another_shape_are_refused_where_the_network_would_answer_to_them() -> None:
+    restoring = restorer()
+    with pytest.raises(ValueError, match=r"shape \(2, 1, 32, 32\), but must have \(B, 3, H, W\).*convert\('RGB'\)"):
+        restoring(torch.zeros(2, 1, 32, 32))
+    with torch.inference_mode():
+        assert restoring(torch.zeros(2, 3, 20, 40)).shape == (2, 3, 20, 40)
+    grey = models.Trained(torch.nn.AdaptiveAvgPool2d(1), (1, 8, 6), [0.5], [0.25], restores=False)
+    with pytest.raises(ValueError, match=r"must have \(B, 1, H, W\).*convert\('L'\)"):
+        grey(torch.zeros(2, 3, 8, 6))
+    with pytest.raises(ValueError, match=r"shape \(2, 1, 6, 8\), but must have \(B, 1, 8, 6\).*resize\(\(6, 8\)\)"):
+        grey(torch.zeros(2, 1, 6, 8))
+    with torch.inference_mode():
+        assert grey(torch.full((2, 1, 8, 6), 255)).flatten().tolist() == [2, 2]  # (255 / 255 - 0.5) / 0.25
 
 
 def restorer() -> models.Trained:
