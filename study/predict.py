@@ -127,6 +127,7 @@ def classify(
     Return how many rows it has.
     """
     rows = 0
+    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.part")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
