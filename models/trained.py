@@ -47,7 +47,7 @@ class Trained(nn.Module):
         return (answers * self.deviation + self.mean).clamp(0, 1) if self.restores else answers
 
     def _check(self, images: Tensor) -> None:
-        """Raise `ValueError` for a shape that the network was not trained with; torch might answer to it all the same."""
+        """Raise `ValueError` for a shape that the network was not trained with, which torch may answer."""
         shape = tuple(images.shape)
         if len(shape) != 4:
             raise ValueError(f"images have the shape {shape}, but must have (B, C, H, W): one is images[None].")
