@@ -182,7 +182,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, metavar="PATH", help=where)
     size = "of images to restore: height and width, such as 480x640 (default: that of the training)"
     made.add_argument("--image-size", type=size_of, metavar="SIZE", help=size)
-    export = "write the network, its preprocessing included, for PyTorch without this package (.pt2) or ONNX (.onnx)"
+    export = (
+        "write the network, its preprocessing included, for PyTorch without this package (.pt2) or ONNX (.onnx): it "
+        "takes any number of images, of the size of the training, or of any size to restore"
+    )
     made.add_argument("--export", type=Path, metavar="FILE", help=export)
     return made
 
