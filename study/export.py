@@ -18,8 +18,8 @@ IMAGES: Final = 3  # random ones that both are asked about; the export is made w
 def export(network: models.Trained, path: Path) -> str:
     """Write `network` to `path`, as .pt2 (torch.export) or .onnx; return what was found of it.
 
-    It takes images (B, C, H, W) uint8 as `network` does, any number of them, to restore of any height and width too, and
-    is written only if it answers alike.
+    It takes images (B, C, H, W) uint8 as `network` does, any number of them, to restore of any height and width
+    too. It is written only if it answers alike.
     Raises `PlanError` for another ending, a file that exists, packages that lack, or answers that differ.
     """
     if path.suffix not in WRITERS:

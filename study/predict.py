@@ -174,7 +174,8 @@ def parser() -> argparse.ArgumentParser:
         description="Have the winner of a study classify, or restore, images.",
         epilog="Example: python -m study.predict runs/resnet-photos holiday/ --out holiday.csv",
     )
-    made.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of a study that has finished")
+    run_dir = "folder of a study that has finished; the Python file that it names for a space of its own is run"
+    made.add_argument("run_dir", type=Path, metavar="RUN_DIR", help=run_dir)
     made.add_argument("images", type=Path, nargs="*", metavar="IMAGE_OR_FOLDER", help="what to predict")
     chosen = "final run to take (default: the one with the highest validation score)"
     made.add_argument("--final", metavar="NAME", help=chosen)
