@@ -1,6 +1,6 @@
 """What the sources reported beside what studies of ours measured: `python -m analysis.replication RUN_DIR ...`.
 
-    docs/replication.csv    what was measured: a row for each reported score and number of training images and epochs
+    docs/replication.csv    what was measured: a row for each reported score and number of images and epochs
     docs/replication.md     the table that follows from it
 
 Run folders of experiments add to the former (`python -m study.run --experiment NAME --scale printed`); without one the
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from analysis import stats, verdicts, wording
+from analysis.events import read_events
 from analysis.intervals import SMALLEST_SAMPLE, Interval
 from analysis.tables import StudyTables, read
 
@@ -42,6 +43,7 @@ PUBLISHED: Final = {
 }
 NUMBERS: Final = ("mean", "low", "high", "n", "epochs", "train_images", "test_images")
 COLUMNS: Final = ("id", *NUMBERS, "run_as", "date", "machine", "command", "commit")
+PART: Final = "on a part of the images"  # a score of all of them is neither inside nor outside of its interval
 ACCURACY: Final = {"metric": {"name": "accuracy", "unit": "fraction"}}
 
 Row = dict[str, Any]
@@ -118,7 +120,7 @@ def _winner(tables: StudyTables, variant: str) -> Row:
 
 
 def _measured(row: Row, tables: StudyTables, mean: Interval) -> Row:
-    plan, winner = tables.plan, _winner(tables, row["variant"])
+    plan = tables.plan
     splits, hardware = plan["dataset"]["splits"], plan["hardware"]
     accelerators = ", ".join(hardware.get("accelerators", [])) if plan["resources"].get("gpus_per_trial") else ""
     moment = tables.openings["time"].max()
@@ -131,12 +133,27 @@ def _measured(row: Row, tables: StudyTables, mean: Interval) -> Row:
         "epochs": plan["max_epochs"],
         "train_images": splits["train"]["images"] + splits["validation"]["images"],
         "test_images": splits["test"]["images"],
-        "run_as": f"{_training(plan['spaces'][row['variant']], winner)}, {plan['max_epochs']} epochs{_from(plan)}",
+        "run_as": _run_as(tables, row["variant"]),
         "date": datetime.fromtimestamp(float(moment), UTC).strftime("%Y-%m-%d"),
         "machine": f"{hardware['cpu']}, {hardware['cpus']} cores, {accelerators or 'no GPU'}",
         "command": " ".join(plan["command"]) or "called from Python",
         "commit": _commit(plan["git"] or {}),
     }
+
+
+def _run_as(tables: StudyTables, variant: str) -> str:
+    plan = tables.plan
+    training = _training(plan["spaces"][variant], _winner(tables, variant))
+    return f"{training}, {plan['max_epochs']} epochs{_precision(tables, variant)}{_from(plan)}"
+
+
+def _precision(tables: StudyTables, variant: str) -> str:
+    """Say what the final runs of a variant computed in, where the log has it; two machines need not agree."""
+    finals = set(tables.final.loc[tables.final["space"] == variant, "final"])
+    events = read_events(tables.run_dir / "events.jsonl")[0]
+    started = [event for event in events if event["event"] == "final_started" and event["final"] in finals]
+    used = sorted({str(event["precision"]) for event in started if event.get("precision")})
+    return f" in {' and '.join(used)}" if used else ""
 
 
 def _from(plan: Mapping[str, Any]) -> str:
@@ -170,16 +187,16 @@ def shown(row: Row, measured: Row | None) -> dict[str, str]:
     if measured is None:
         return cells
     found = Interval(*(measured[name] for name in ("mean", "low", "high", "n")))
-    there = (measured["train_images"], measured["test_images"])
-    fewer = [
-        f"{mine:,} of {published:,} {split} images"
-        for split, mine, published in zip(("training", "test"), there, PUBLISHED[row["dataset"]][:2], strict=True)
-        if mine != published
-    ]
+    published = PUBLISHED[row["dataset"]]
+    splits = (
+        ("training", measured["train_images"], published.train),
+        ("test", measured["test_images"], published.test),
+    )
+    fewer = [f"{mine:,} of {whole:,} {split} images" for split, mine, whole in splits if mine != whole]
     seeds = f"n{wording.STUCK}={wording.STUCK}{found.n}"
     cells["ours"] = ", ".join([wording.short_interval(found, ACCURACY), seeds, *fewer])
     if "reported" in row:
-        cells["reported lies"] = _place(row["reported"], found)
+        cells["reported lies"] = PART if fewer else _place(row["reported"], found)
     return cells
 
 
@@ -215,7 +232,7 @@ def save(rows: Iterable[Row], path: Path) -> None:
 def merged(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
     """Return all rows in the order of the reported ones.
 
-    A new one replaces that of as many images and epochs, unless that has more seeds.
+    A new one replaces that of as many images of both splits and as many epochs, unless that has more seeds.
     """
     by_key = {_key(row): row for row in before}
     for row in new:
@@ -226,7 +243,7 @@ def merged(before: Iterable[Row], new: Iterable[Row]) -> list[Row]:
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    return row["id"], row["train_images"], row["epochs"]
+    return row["id"], row["train_images"], row["test_images"], row["epochs"]
 
 
 def _kept(row: Row, rows: Iterable[Row]) -> str:
@@ -245,10 +262,12 @@ INTRODUCTION: Final = """# What the sources reported, and what we measured
 Written by `python -m analysis.replication`, from `replication.csv` beside it and `analysis/reported.toml`: do not
 edit. The sources are those of `models/references.py`. "Ours" is the mean test accuracy of the same setting without a
 search, retrained with n fresh seeds, with its 95 % interval over seeds and test images; "reported lies" says whether
-the reported score, one run of theirs, is in that interval. Ours always differs in this: a fifth of the training
-images are kept for validation and not trained on (40,000 of 50,000 are left, 48,000 of 60,000), pixels are normalised
-by the mean and deviation of each channel, batches are shuffled, and a last, smaller batch is left out. Where a source
-prints no training, `run as` below says what was taken.
+the reported score, one run of theirs, is in that interval, or that ours is of a part of the images, which is no
+replication. Ours always differs in this: a fifth of the training images are kept for validation and not trained on
+(40,000 of 50,000 are left, 48,000 of 60,000), pixels are normalised by the mean and deviation of each channel, batches
+are shuffled, a last, smaller batch is left out, the running statistics of batch norm are averaged evenly over the first
+steps, and networks compute in bf16 where the hardware has it and images have at least 16x16 pixels. Where a source
+prints no training, `run as` below says what was taken, with the precision where the run folder knows it.
 """
 
 
@@ -264,12 +283,12 @@ def page(measurements: list[Row]) -> str:
     lines += ["", "## How each was measured", ""]
     if not measurements:
         return "\n".join([*lines, "Nothing has been measured yet.", ""])
-    lines += [_line(("what", "run as", "date", "machine", "command", "commit")), _line(["---"] * 6)]
+    lines += [_line(("what", "images", "run as", "date", "machine", "command", "commit")), _line(["---"] * 7)]
     names_of = {row["id"]: f"{row['source']}, {row['network']}" for row in REPORTED}
     for found in measurements:
-        command = f"`{found['command']}`"
-        what = [names_of[found["id"]], found["run_as"], found["date"], found["machine"], command, found["commit"]]
-        lines.append(_line(what))
+        images = f"{found['train_images']:,} training, {found['test_images']:,} test"
+        told = (found["run_as"], found["date"], found["machine"], f"`{found['command']}`", found["commit"])
+        lines.append(_line((names_of[found["id"]], images, *told)))
     return "\n".join([*lines, ""])
 
 

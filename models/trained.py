@@ -17,7 +17,8 @@ class Trained(nn.Module):
     """Takes images (B, C, H, W), uint8 or floats from 0 to 255, and gives what its network answers, in float32.
 
     That is logits (B, classes), or, where `restores`, images (B, C, H, W) from 0 to 1, which is black and white.
-    `image_shape` is the (C, H, W) that it was trained with. It is in evaluation mode, on the CPU.
+    `image_shape` is the (C, H, W) that it was trained with: images must have it, but to restore, the channels alone. It
+    is in evaluation mode, on the CPU.
     """
 
     def __init__(
@@ -41,12 +42,26 @@ class Trained(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise with the statistics of the training images, ask the network, undo it for restored images."""
-        if images.ndim != 4:
-            raise ValueError(
-                f"images have the shape {tuple(images.shape)}, but must have (B, C, H, W): one is images[None]."
-            )
+        self._check(images)
         answers: Tensor = self.network((images.to(torch.float32) / 255 - self.mean) / self.deviation)
         return (answers * self.deviation + self.mean).clamp(0, 1) if self.restores else answers
+
+    def _check(self, images: Tensor) -> None:
+        """Raise `ValueError` for a shape that the network was not trained with, which torch may answer."""
+        shape = tuple(images.shape)
+        if len(shape) != 4:
+            raise ValueError(f"images have the shape {shape}, but must have (B, C, H, W): one is images[None].")
+        channels, height, width = self.image_shape
+        if shape[1] != channels:
+            raise ValueError(
+                f"images have the shape {shape}, but must have (B, {channels}, H, W), as in training: convert them, "
+                f"with Pillow's convert({'L' if channels == 1 else 'RGB'!r}) for instance."
+            )
+        if not self.restores and shape[2:] != (height, width):
+            raise ValueError(
+                f"images have the shape {shape}, but must have (B, {channels}, {height}, {width}), as in training: "
+                f"resize them, with Pillow's resize(({width}, {height})) for instance."
+            )
 
 
 def load(path: Path | str, network: str | None = None) -> Trained:

@@ -18,7 +18,8 @@ IMAGES: Final = 3  # random ones that both are asked about; the export is made w
 def export(network: models.Trained, path: Path) -> str:
     """Write `network` to `path`, as .pt2 (torch.export) or .onnx; return what was found of it.
 
-    It takes images (B, C, H, W) uint8 as `network` does, any number of them, and is written only if it answers alike.
+    It takes images (B, C, H, W) uint8 as `network` does, any number of them, to restore of any height and width
+    too. It is written only if it answers alike.
     Raises `PlanError` for another ending, a file that exists, packages that lack, or answers that differ.
     """
     if path.suffix not in WRITERS:
@@ -45,8 +46,10 @@ def export(network: models.Trained, path: Path) -> str:
 
 
 def _program(network: models.Trained, images: Tensor) -> torch.export.ExportedProgram:
-    batch = torch.export.Dim("batch", min=1)
-    return torch.export.export(network, (images[:2],), dynamic_shapes=({0: batch},))
+    free = {0: torch.export.Dim("batch", min=1)}
+    if network.restores:
+        free |= dict.fromkeys((2, 3), torch.export.Dim.AUTO)  # fixed where a network of one's own has them so
+    return torch.export.export(network, (images[:2],), dynamic_shapes=(free,))
 
 
 def _write_program(network: models.Trained, images: Tensor, path: Path) -> NDArray[np.float32]:

@@ -127,6 +127,7 @@ def classify(
     Return how many rows it has.
     """
     rows = 0
+    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.part")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -173,7 +174,8 @@ def parser() -> argparse.ArgumentParser:
         description="Have the winner of a study classify, or restore, images.",
         epilog="Example: python -m study.predict runs/resnet-photos holiday/ --out holiday.csv",
     )
-    made.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of a study that has finished")
+    run_dir = "folder of a study that has finished; the Python file that it names for a space of its own is run"
+    made.add_argument("run_dir", type=Path, metavar="RUN_DIR", help=run_dir)
     made.add_argument("images", type=Path, nargs="*", metavar="IMAGE_OR_FOLDER", help="what to predict")
     chosen = "final run to take (default: the one with the highest validation score)"
     made.add_argument("--final", metavar="NAME", help=chosen)
@@ -181,7 +183,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, metavar="PATH", help=where)
     size = "of images to restore: height and width, such as 480x640 (default: that of the training)"
     made.add_argument("--image-size", type=size_of, metavar="SIZE", help=size)
-    export = "write the network, its preprocessing included, for PyTorch without this package (.pt2) or ONNX (.onnx)"
+    export = (
+        "write the network, its preprocessing included, for PyTorch without this package (.pt2) or ONNX (.onnx): it "
+        "takes any number of images, of the size of the training, or of any size to restore"
+    )
     made.add_argument("--export", type=Path, metavar="FILE", help=export)
     return made
 

@@ -25,6 +25,7 @@ from study.tasks import classification
 from study.trial import TrialData, train
 from tests.conftest import CPU, architecture, narrow
 from tests.sample_run import SampleRun
+from tests.test_restoration import job as restoring_job
 from tests.test_trial import job
 
 
@@ -89,6 +90,13 @@ def test_predictions_are_written_for_each_image_and_others_named(
     assert "Left out: torn.png (cannot identify" in said.err
     assert predict.main([str(run), str(photos), "--out", str(out)]) == 2
     assert "which exists" in capsys.readouterr().err
+
+
+def test_the_folder_of_the_predictions_is_made(run: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder" / "said.csv"
+    assert predict.main([str(run), str(photos / "0.png"), "--out", str(out)]) == 0
+    assert list(rows(out)) == ["0.png"]
+    assert [path.name for path in out.parent.iterdir()] == ["said.csv"]
 
 
 @pytest.mark.parametrize(
@@ -172,6 +180,55 @@ def test_images_are_restored_in_another_size_on_request_and_each_to_a_file_of_it
         network(torch.zeros(3, 20, 40))
 
 
+def test_images_of_another_shape_are_refused_where_the_network_would_answer_to_them() -> None:
+    restoring = restorer()
+    with pytest.raises(ValueError, match=r"shape \(2, 1, 32, 32\), but must have \(B, 3, H, W\).*convert\('RGB'\)"):
+        restoring(torch.zeros(2, 1, 32, 32))
+    with torch.inference_mode():
+        assert restoring(torch.zeros(2, 3, 20, 40)).shape == (2, 3, 20, 40)
+    grey = models.Trained(torch.nn.AdaptiveAvgPool2d(1), (1, 8, 6), [0.5], [0.25], restores=False)
+    with pytest.raises(ValueError, match=r"must have \(B, 1, H, W\).*convert\('L'\)"):
+        grey(torch.zeros(2, 3, 8, 6))
+    with pytest.raises(ValueError, match=r"shape \(2, 1, 6, 8\), but must have \(B, 1, 8, 6\).*resize\(\(6, 8\)\)"):
+        grey(torch.zeros(2, 1, 6, 8))
+    with torch.inference_mode():
+        assert grey(torch.full((2, 1, 8, 6), 255)).flatten().tolist() == [2, 2]  # (255 / 255 - 0.5) / 0.25
+
+
+@pytest.mark.parametrize(
+    ("more", "height", "width", "said"),
+    [
+        ([], 8, 8, "restored at 8x8 pixels, as in training; --image-size: other\n"),
+        (["--image-size", "20x40"], 20, 40, "restored at 20x40 pixels\n"),
+    ],
+    ids=["trained", "asked"],
+)
+def test_the_winner_of_a_restoration_study_writes_a_picture_for_each(
+    more: list[str],
+    height: int,
+    width: int,
+    said: str,
+    tmp_path: Path,
+    pair_data: TrialData,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, photos, out = SampleRun(spaces=("dehaze",), trials=3, restored=True), tmp_path / "in", tmp_path / "out"
+    folder = run.write(tmp_path / "run")
+    best = predict.winner(analysis.read(folder), None)
+    list(train(restoring_job(folder / "final" / best, kind="final"), pair_data, CPU))
+    photos.mkdir()
+    Image.new("RGB", (40, 20), (90, 120, 150)).save(photos / "wide.png")
+    assert predict.main([str(folder), str(photos), "--out", str(out), *more]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(rf"^{best}: retrained to [\d.]+\sdB validation, [\d.]+\sdB test$", printed, re.MULTILINE)
+    assert said in printed
+    assert f"{out}: 1 of 1 images" in printed
+    image = torch.tensor((90, 120, 150), dtype=torch.uint8)[None, :, None, None].expand(1, 3, height, width)
+    with Image.open(out / "wide.png") as file, torch.inference_mode():
+        expected = (models.load(folder / "final" / best)(image)[0] * 255).round().permute(1, 2, 0)
+        assert np.array_equal(np.asarray(file), expected.numpy())
+
+
 def restorer() -> models.Trained:
     """A network as yet untrained, for images as those of hazy."""
     torch.manual_seed(0)
@@ -203,6 +260,28 @@ def test_every_network_can_be_exported_and_answers_alike(name: str, tmp_path: Pa
     images = torch.randint(256, (5, *network.image_shape), dtype=torch.uint8)  # another number of them
     with torch.inference_mode():
         assert torch.allclose(loaded(images), network(images), atol=1e-4)
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_exported_restorer_takes_images_of_any_size(ending: str, tmp_path: Path) -> None:
+    network, path = restorer(), tmp_path / f"network{ending}"
+    export(network, path)
+    for shape in ((1, 3, 20, 41), (3, 3, 64, 16)):
+        images = torch.randint(256, shape, dtype=torch.uint8)
+        with torch.inference_mode():
+            expected = network(images).numpy()
+        assert np.allclose(answers_of(path, images), expected, atol=1e-3)
+
+
+def answers_of(path: Path, images: torch.Tensor) -> Any:
+    """What the network in an exported file answers."""
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()(images).detach().numpy()
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images.numpy()})[0]
 
 
 @pytest.mark.slow

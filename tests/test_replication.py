@@ -51,7 +51,7 @@ def test_what_was_measured_is_the_interval_of_the_report_and_where_it_comes_from
     interval = verdicts.score_intervals(tables)["plain_cnn"]
     assert (measured["mean"], measured["low"], measured["high"]) == (interval.mean, interval.low, interval.high)
     assert (measured["n"], measured["epochs"], measured["train_images"]) == (4, 9, 1150 + 287)
-    assert measured["run_as"] == "optimizer sgd, sgd_lr 0.1, weight_decay 0.0005, augment True, 9 epochs"
+    assert measured["run_as"] == "optimizer sgd, sgd_lr 0.1, weight_decay 0.0005, augment True, 9 epochs in float32"
     assert measured["machine"] == "Imaginary CPU, 2 cores, no GPU"
     assert measured["command"] == "python -m study.run --space plain_cnn resnet18"
     assert measured["date"].startswith("20")
@@ -95,7 +95,7 @@ def test_a_folder_of_the_images_counts_and_says_so(tables: StudyTables) -> None:
     measured, why = found(changed(tables, dataset={**tables.plan["dataset"], "loader": "folder"}))["C-plain-cnn"]
     assert why == ""
     assert measured is not None
-    assert measured["run_as"].endswith("9 epochs, images read from a folder of files")
+    assert measured["run_as"].endswith("9 epochs in float32, images read from a folder of files")
 
 
 def cell(low: float, high: float, n: int = 5, **more: Any) -> str:
@@ -111,6 +111,28 @@ def test_the_reported_score_is_inside_or_outside_on_a_side() -> None:
     assert cell(nothing, nothing, n=2) == "no interval below 3 seeds"
 
 
+def test_a_measurement_on_a_part_of_the_images_is_no_replication() -> None:
+    assert cell(0.59, 0.61, train_images=5_000) == "on a part of the images"
+    assert cell(0.61, 0.63, test_images=2_000) == "on a part of the images"
+
+
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [(["float32", "bfloat16"], " in bfloat16 and float32"), (["bfloat16"], " in bfloat16"), ([None], "")],
+)
+def test_the_precision_of_final_runs_is_told_where_the_log_has_it(
+    tables: StudyTables, used: list[str | None], told: str, tmp_path: Path
+) -> None:
+    events = [json.loads(line) for line in (tables.run_dir / "events.jsonl").read_text().splitlines()]
+    started = [event for event in events if event["event"] == "final_started" and event["space"] == "plain_cnn"]
+    for number, event in enumerate(started):
+        event["precision"] = used[number % len(used)]
+    (tmp_path / "events.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    measured = found(replace(tables, run_dir=tmp_path))["C-plain-cnn"][0]
+    assert measured is not None
+    assert measured["run_as"].endswith(f"9 epochs{told}")
+
+
 def test_fewer_images_than_published_are_said() -> None:
     numbers = {"mean": 0.6, "low": 0.59, "high": 0.61, "n": 5, "train_images": 5_000, "test_images": 10_000}
     shown = replication.shown(ROWS["C-plain-cnn"], numbers)["ours"].replace("\N{NO-BREAK SPACE}", " ")
@@ -121,7 +143,7 @@ def test_the_report_of_an_experiment_has_what_was_reported_beside_it(tables: Stu
     rows = {row["network"][0]: row for row in experiment.reported_rows(tables)}
     assert len(rows) == 4
     assert rows["plain CNN, CIFAR-10"]["reported"][0] == "60 %"
-    assert rows["plain CNN, CIFAR-10"]["reported lies"][0] == "outside: ours is higher"
+    assert rows["plain CNN, CIFAR-10"]["reported lies"][0] == "on a part of the images"
     assert rows["simple DenseNet, CIFAR-10"]["ours"][0] == "not measured here: densenet was not tested"
     assert "never trained" in rows["ResNet-18, CIFAR-10"]["remark"][0]
 
@@ -177,8 +199,12 @@ def test_a_run_with_other_images_stands_beside_the_whole_one(tables: StudyTables
     whole = found(tables)["C-plain-cnn"][0]
     assert whole is not None
     fewer = {**whole, "train_images": 100}
+    tested = {**whole, "test_images": 100}
     better = {**whole, "mean": 0.9}
-    assert replication.merged([whole, fewer], [better]) == [fewer, better]
+    assert replication.merged([whole, fewer, tested], [better]) == [fewer, tested, better]
+    page = replication.page([fewer]).splitlines()
+    row = next(line for line in page[page.index("## How each was measured") :] if line.startswith("| C, plain CNN"))
+    assert row.split(" | ")[1] == "100 training, 360 test"
 
 
 def test_the_committed_page_is_that_of_the_committed_numbers() -> None:

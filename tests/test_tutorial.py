@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import analysis
+from analysis import audit
+from study import run as study_run
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "tutorial.md").read_text()
@@ -46,6 +49,8 @@ def test_the_tutorial_works_from_the_first_command_to_the_last(tmp_path: Path) -
     assert tables.trials["space"].value_counts().to_dict() == {"lenet": 12, "mlp": 12}
     for name in ("search.pdf", "runs/first/report/figures/test_scores.pdf", "runs/first/report/tables/overview.tex"):
         assert (tmp_path / name).stat().st_size > 500, name
+    with Image.open(tmp_path / "search.png") as drawn, Image.open(ROOT / "docs" / "tutorial" / "search.png") as shown:
+        assert drawn.size == shown.size  # 3.25 x 2 inches at 200 dots
     with (tmp_path / "letters.csv").open(newline="") as file:
         rows = {row["file"]: row["prediction"] for row in csv.DictReader(file)}
     # The first digits are 0 to 9, and again; most are recognised: chance is 2.
@@ -55,5 +60,21 @@ def test_the_tutorial_works_from_the_first_command_to_the_last(tmp_path: Path) -
 
 def test_figures_of_the_tutorial_are_there() -> None:
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", TEXT)
-    assert shown
-    assert all((ROOT / "docs" / name).is_file() for name in shown)
+    assert shown == ["tutorial/test_scores.png", "tutorial/search.png"]
+    assert all((ROOT / "docs" / name).stat().st_size < 50_000 for name in shown)
+
+
+PARSERS = {"study.run": study_run.parser, "analysis.audit": audit.parser}
+
+
+def test_where_to_go_from_here_has_flags_and_documents_that_exist() -> None:
+    last = TEXT[TEXT.index("## Where to go from here") :]
+    spans = [span.split() for span in re.findall(r"`([^`]+)`", last)]
+    commands = [words[2:] for words in spans if words[:2] == ["python", "-m"]]
+    commands += [["study.run", *words] for words in spans if words[0].startswith("--")]
+    assert [words[0] for words in commands] == ["study.run", "analysis.audit", "study.run", "study.run"]
+    for module, *words in commands:
+        PARSERS[module]().parse_args(words)  # exits where there is no such flag
+    documents = [words[0] for words in spans if words[0].startswith("docs/")]
+    assert documents == ["docs/cluster.md", "docs/statistics.md"]
+    assert all((ROOT / name).is_file() for name in documents)
