@@ -44,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--lengths", type=int, default=12, help="budget of a search in full lengths (default 12)")
     made.add_argument("--slots", type=int, default=2, help="trials at once (default 2)")
     made.add_argument("--seeds", type=int, default=30, help="drawn problems of each kind (default 30)")
+    made.add_argument(
+        "--first-seed", type=int, default=0, help="first of them (default 0): others than a default was chosen on"
+    )
     made.add_argument("--processes", type=int, default=1, help="processes (default 1)")
     made.add_argument(
         "--out", type=Path, help="folder for traces, tables and figure; traces there are not made again (default: none)"
@@ -61,6 +64,7 @@ def check(asked: argparse.Namespace) -> None:
     at_least("--max-epochs", asked.max_epochs, 2, "epochs")
     for name, unit in (("lengths", "full length"), ("slots", "slot"), ("seeds", "seed"), ("processes", "process")):
         at_least(f"--{name}", getattr(asked, name), 1, unit)
+    at_least("--first-seed", asked.first_seed, 0, "as a seed is")
     if not asked.families and not asked.curves:
         raise PlanError("There is nothing to search on. Give --families or --curves.")
     asked.policies = list(dict.fromkeys((BASE, *asked.policies)))  # what the others are measured against
@@ -108,13 +112,17 @@ def compare(asked: argparse.Namespace) -> pd.DataFrame:
     kept = asked.out / "traces.csv" if asked.out is not None else None
     found = [pd.read_csv(kept)] if kept is not None and kept.exists() else []
     done = set() if not found else set(zip(found[0]["kind"], found[0]["seed"], strict=True))
-    kinds = [(kind, seed) for seed in range(asked.seeds) for kind in (*asked.families, *asked.curves)]
+    kinds = [(kind, seed) for seed in _seeds(asked) for kind in (*asked.families, *asked.curves)]
     left = [(kind, seed) for kind, seed in kinds if (str(kind), seed) not in done]
     for table in _each(asked, left):
         found.append(table)
         if kept is not None:
             table.to_csv(kept, mode="a", header=not kept.exists(), index=False)
     return pd.concat(found, ignore_index=True)
+
+
+def _seeds(asked: argparse.Namespace) -> range:
+    return range(asked.first_seed, asked.first_seed + asked.seeds)
 
 
 def _each(asked: argparse.Namespace, left: Sequence[tuple[str | Path, int]]) -> Iterator[pd.DataFrame]:

@@ -342,6 +342,7 @@ def test_intervals_hold_the_true_mean_in_about_95_of_100_cases() -> None:
         ("--policies best", "Unknown policy 'best'"),
         ("--space net", "Unknown space 'net'"),
         ("--seeds 0", "--seeds is 0, but must be at least 1 seed"),
+        ("--first-seed -1", "--first-seed is -1, but must be at least 0"),
         ("--families", "nothing to search on"),
         ("--families --curves /nowhere", "/nowhere is no run folder"),
     ],
@@ -367,5 +368,7 @@ def test_a_comparison_prints_its_tables_draws_its_figure_and_keeps_what_it_has(
     assert main([*line, "--seeds", "3"]) == 0
     assert (tmp_path / "out" / "traces.csv").read_text().startswith(before)
     assert set(pd.read_csv(tmp_path / "out" / "traces.csv")["seed"]) == {0, 1, 2}
+    assert main([*line, "--seeds", "1", "--first-seed", "7"]) == 0
+    assert set(pd.read_csv(tmp_path / "out" / "traces.csv")["seed"]) == {0, 1, 2, 7}
     assert main([*line, "--lengths", "7"]) == 2
     assert "Choose another --out" in capsys.readouterr().err
