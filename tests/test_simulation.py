@@ -335,6 +335,12 @@ def test_intervals_hold_the_true_mean_in_about_95_of_100_cases() -> None:
 # The command line
 
 
+def test_a_problem_whose_danger_lies_at_the_reference_setting_is_drawn_anew() -> None:
+    """With the danger first drawn for this seed it would diverge however good it is: no draw of the rest would do."""
+    space = SPACES["plain_cnn"]
+    assert np.isfinite(made_up("diverging", space, 27, seed=32).curve(space.reference, 1).scores).all()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -172,8 +172,11 @@ class _Landscape:
         generator = np.random.default_rng(seed)
         self._family, self._max_epochs = family, max_epochs
         self._slowness, self._danger, self._cost = (Surface(space, generator) for _ in range(3))
+        best, worst = 0.1, 0.4  # ranks that the loss of the reference setting may have
+        while self._breaks_off(best, self._danger.rank(space.reference)):  # whatever the loss is
+            self._danger = Surface(space, generator)
         self.loss = Surface(space, generator)
-        while not 0.1 <= self.loss.rank(space.reference) <= 0.4 or self.diverges(space.reference):
+        while not best <= self.loss.rank(space.reference) <= worst or self.diverges(space.reference):
             self.loss = Surface(space, generator)
 
     def worth(self, config: Config) -> float:
@@ -182,8 +185,10 @@ class _Landscape:
 
     def diverges(self, config: Config) -> bool:
         """Whether training breaks off: more often far from the optimum, as learning rates that are too high do."""
-        mixed = 0.6 * _normal(self.loss.rank(config)) + 0.8 * _normal(self._danger.rank(config))
-        return mixed > _normal(1 - self._family.diverging)
+        return self._breaks_off(self.loss.rank(config), self._danger.rank(config))
+
+    def _breaks_off(self, loss: float, danger: float) -> bool:
+        return 0.6 * _normal(loss) + 0.8 * _normal(danger) > _normal(1 - self._family.diverging)
 
     def curve(self, config: Config, seed: int) -> Curve:
         """Return what a trial of `config` with `seed` shows."""
