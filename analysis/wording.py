@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,12 @@ def within(found: Interval, plan: Mapping[str, Any]) -> tuple[float, float]:
     """Return the ends of an interval of a score, cut where no score can be."""
     least, most = (0.0, 1.0) if is_fraction(plan) else (-math.inf, math.inf)
     return max(found.low, least), min(found.high, most)
+
+
+def cut(found: Interval, plan: Mapping[str, Any]) -> Interval:
+    """Return an interval of a score as it is written and drawn: `within` what a score can be."""
+    low, high = within(found, plan)
+    return replace(found, low=low, high=high)
 
 
 def stuck(text: str) -> str:

@@ -18,10 +18,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 import analysis
-from analysis import style
+from analysis import style, verdicts, wording
 from analysis.figures import CHAPTERS, FIGURES, ON_REQUEST, Figure, chapters
 from analysis.figures.effects import MOST_SHOWN, shown
 from analysis.figures.predictions import short_names
+from analysis.intervals import Interval
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
@@ -352,3 +353,15 @@ def test_the_fonts_of_a_pdf_have_the_letters_and_not_the_layout_tables_that_take
         assert "glyf" in font
         assert not {"GSUB", "GPOS", "GDEF"} & {*font.keys()}
     assert Options().drop_tables == before
+
+
+def test_no_interval_of_a_score_is_drawn_beyond_what_a_score_can_be(tmp_path: Path) -> None:
+    tables = analysis.read(SampleRun(trials=4, accidents=False).write(tmp_path))
+    final = tables.final.assign(val_score=0.999, test_score=[0.99, 1.0, 1.0, 0.995] * 2)
+    near = StudyTables(**{**vars(tables), "final": final})
+    assert max(interval.high for interval in verdicts.score_intervals(near).values()) > 1
+    scores, stages = (FIGURES[name].data(near) for name in ("test_scores", "gain"))
+    assert scores[scores["kind"] == "mean"]["high"].tolist() == [1.0, 1.0]
+    assert stages[stages["stage"] == 3]["high"].tolist() == [1.0, 1.0]
+    assert (stages["high"].dropna() <= 1).all()
+    assert wording.cut(Interval(-1.0, -2.0, 3.0, 3), {"metric": {"unit": "dB"}}) == Interval(-1.0, -2.0, 3.0, 3)
