@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis import budget, style
+from analysis import budget, importance, style
 from analysis.attempts import attempts
 from analysis.figures import FIGURES
+from analysis.figures.combinations import MOST_SHOWN, TURNS
 from analysis.figures.cost import large, pareto
 from analysis.figures.heights import heights, ticks
 from analysis.layers import layers
@@ -172,10 +173,10 @@ def test_layers_of_a_winner_are_read(tmp_path: Path) -> None:
     assert found["multiply_adds"].isna().all()
 
 
-@pytest.mark.parametrize("name", ["cost", "rung_best", "timeline", "pairs"])
+@pytest.mark.parametrize("name", ["cost", "rung_best", "timeline"])
 def test_many_marks_are_rasterised(tables: StudyTables, name: str) -> None:
     _, figure, data = next(iter(FIGURES[name].parts(name, tables)))
-    many = pd.concat([data] * (1 + 3 * style.MANY_MARKS // len(data)) * (3 if name in ("cost", "pairs") else 1))
+    many = pd.concat([data] * (1 + 3 * style.MANY_MARKS // len(data)) * (3 if name == "cost" else 1))
     with style.style():
         marks = [
             mark
@@ -184,6 +185,36 @@ def test_many_marks_are_rasterised(tables: StudyTables, name: str) -> None:
             if mark.get_rasterized()
         ]
     assert marks
+
+
+def test_pairs_are_made_only_of_what_stands_above_chance(tables: StudyTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importance.importances(tables)
+    lucky = found["parameter"].isin(["width", "blocks", "augment"]) & (found["space"] == "resnet")
+    monkeypatch.setattr(importance, "importances", lambda _: found.assign(null=np.where(lucky, -1.0, 2.0)))
+    data = FIGURES["pairs"].data(tables)
+    assert set(data["space"]) == {"resnet"}
+    assert {*data["x_parameter"], *data["y_parameter"]} == {"width", "blocks", "augment"}
+    said = FIGURES["pairs"].caption(data, tables)
+    assert "In densenet fewer than two stand above chance, so no pair is drawn." in said
+    monkeypatch.setattr(importance, "importances", lambda _: found.assign(null=2.0))
+    assert FIGURES["pairs"].data(tables).empty
+
+
+def test_marks_of_two_choices_fill_a_square() -> None:
+    turns = np.arange(400)[:, None] * np.array(list(TURNS.values())) % 1
+    assert abs(np.corrcoef(turns.T)[0, 1]) < 0.05
+    cells = np.histogram2d(*turns.T, bins=8)[0]
+    assert (cells.min(), cells.max()) == (4, 8)  # 6.25 on average
+
+
+def test_pairs_of_very_many_trials_show_some_of_each_kind(tables: StudyTables) -> None:
+    _, figure, data = next(iter(FIGURES["pairs"].parts("pairs", tables)))
+    many = pd.concat([data] * 100)
+    with style.style():
+        drawn = figure.canvas(many, tables.plan).axes[0].lines
+    assert [len(np.asarray(line.get_xdata())) for line in drawn] == [MOST_SHOWN, MOST_SHOWN]
+    assert f"{MOST_SHOWN} are drawn, evenly" in figure.caption(many, tables)
+    assert "evenly" not in figure.caption(data, tables)
 
 
 def test_white_ends_never_hide_the_bars(tables: StudyTables) -> None:

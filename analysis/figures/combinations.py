@@ -18,19 +18,24 @@ from analysis.tables import StudyTables, searched
 
 PAIRED = 3  # pairs shown
 CANDIDATES = 5  # hyperparameters of which they are made
+MOST_SHOWN = 150  # marks of a kind in a panel; more would hide one another
+FEW = 12  # whole numbers in a range up to here are spread like choices
 FEWEST = 5  # trials to which both apply
 BEST = 10  # trials drawn as the best
 OTHERS = 100  # trials drawn behind them, evenly over the ranking
 AXES = 12  # hyperparameters that fit side by side
 NOWHERE = -0.12  # height of a hyperparameter that does not apply
-GOLDEN = 0.618034  # as in effects.py: a jitter that is the same every time
+# Multiples of these two, modulo 1, fill a square evenly (Roberts 2018, the R2 sequence): a jitter that is the same
+# every time, and in which what it adds to x says nothing of what it adds to y.
+TURNS = {"x": 0.7548776662, "y": 0.5698402910}
 
 
 def pairs_data(tables: StudyTables) -> pd.DataFrame:
     """Return `space`, `x_parameter`, `y_parameter`, `trial`, `x`, `y`, `x_height`, `y_height`, `best`, `epoch`.
 
-    A row per trial to which both apply, for each of the `PAIRED` pairs of the most important hyperparameters of each
-    space; pairs of which hardly a trial has both are passed over. `best` as in the figure of importance, at `epoch`.
+    A row per trial to which both apply, the best first, for each of the `PAIRED` pairs of the most important
+    hyperparameters of each space, of those that stand above chance; pairs of which hardly a trial has both are passed
+    over. `best` as in the figure of importance, at `epoch`.
     """
     columns = ["space", "x_parameter", "y_parameter", "trial", "x", "y", "x_height", "y_height", "best", "epoch"]
     parts = [part for space in tables.plan["spaces"] for part in _pairs(tables, space)]
@@ -38,8 +43,8 @@ def pairs_data(tables: StudyTables) -> pd.DataFrame:
 
 
 def _pairs(tables: StudyTables, space: str) -> list[pd.DataFrame]:
-    epoch, names = importance.deciding(tables, space)
-    if not names:
+    epoch, names = importance.above_chance(tables, space)
+    if len(names) < 2:
         return []
     ranking = importance.standing(tables, space, epoch)
     best = importance.among_best(ranking.key, np.ones((1, len(ranking.key)), np.float32), ranking.best("best"))[0] > 0
@@ -48,18 +53,26 @@ def _pairs(tables: StudyTables, space: str) -> list[pd.DataFrame]:
     for first, second in sorted(combinations(range(min(CANDIDATES, len(names))), 2), key=sum):
         x, y = names[first], names[second]
         rows = ranking.trials[["trial", "index", x, y]].assign(best=best).dropna(subset=[x, y])
-        where = {name: _spread(kinds[of], rows, of) for name, of in (("x_height", x), ("y_height", y))}
+        where = {f"{axis}_height": _spread(kinds[of], rows, axis) for axis, of in (("x", x), ("y", y))}
         values = {"x": rows[x].astype(object), "y": rows[y].astype(object)}
         parts.append(rows[["trial", "best"]].assign(space=space, x_parameter=x, y_parameter=y, **values, **where))
         parts[-1]["epoch"] = epoch
     return [part for part in parts if len(part) >= FEWEST and part["best"].any()][:PAIRED]
 
 
-def _spread(parameter: Mapping[str, Any], rows: pd.DataFrame, name: str) -> Any:
-    """Return heights, those of choices spread a little so that marks do not hide each other."""
-    room = 0.5 / len(parameter["choices"]) if parameter["type"] == "categorical" else 0.0
-    turn = rows["index"] * (GOLDEN if name < "n" else GOLDEN**2)  # two choices: not along one line
-    return heights(parameter, rows[name]) + room * (turn % 1 - 0.5)
+def _spread(parameter: Mapping[str, Any], rows: pd.DataFrame, axis: str) -> Any:
+    """Return heights, those of choices and of few whole numbers spread a little: marks do not hide each other."""
+    turn = rows["index"] * TURNS[axis] % 1 - 0.5
+    return heights(parameter, rows[parameter["name"]]) + _room(parameter) * turn
+
+
+def _room(parameter: Mapping[str, Any]) -> float:
+    """Return how far marks of one value are spread, in heights."""
+    if parameter["type"] == "categorical":
+        return 0.5 / len(parameter["choices"])
+    values = parameter["high"] - parameter["low"]
+    few = parameter["type"] == "int" and not parameter["log"] and 0 < values <= FEW
+    return min(0.2, 0.4 / values) if few else 0.0
 
 
 def draw_pairs(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
@@ -72,17 +85,27 @@ def draw_pairs(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     look = style.look(space, plan)
     for axes, (x, y) in zip(grid, pairs, strict=False):
         rows = data[(data["x_parameter"] == x) & (data["y_parameter"] == y)]
-        many = len(data) > style.MANY_MARKS
-        for best, mark in ((False, _behind()), (True, {"color": look["color"], "marker": look["marker"]})):
-            part = rows[rows["best"] == best]
-            axes.plot(part["x_height"], part["y_height"], linestyle="", markersize=5, rasterized=many, **mark)
+        for best, mark in ((False, _behind()), (True, _among_best(look))):
+            part = _thinned(rows[rows["best"] == best])
+            axes.plot(part["x_height"], part["y_height"], linestyle="", markersize=5, **mark)
         _axis(axes, "x", kinds[x])
         _axis(axes, "y", kinds[y])
     for axes in grid[len(pairs) :]:
         axes.set_visible(False)
     mark = {"linestyle": "", "markersize": 5}
-    best_line = Line2D([], [], label="among the best", color=look["color"], marker=look["marker"], **mark)
+    best_line = Line2D([], [], label="among the best", **_among_best(look), **mark)
     style.legend_below(canvas, [best_line, Line2D([], [], label="not", **_behind(), **mark)])
+
+
+def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return at most `MOST_SHOWN` of the rows, evenly over their ranking."""
+    if len(rows) <= MOST_SHOWN:
+        return rows
+    return rows.iloc[np.linspace(0, len(rows) - 1, MOST_SHOWN).round().astype(int)]
+
+
+def _among_best(look: Mapping[str, Any]) -> dict[str, Any]:
+    return {"color": look["color"], "marker": look["marker"], "alpha": 0.8, "markeredgewidth": 0}
 
 
 def _behind() -> dict[str, Any]:
@@ -92,25 +115,35 @@ def _behind() -> dict[str, Any]:
 def _axis(axes: Axes, of: str, parameter: Mapping[str, Any]) -> None:
     places, names = ticks(parameter)
     long = sum(map(len, names)) > 16
+    edge = 0.06 + (_room(parameter) / 2 if parameter["type"] != "categorical" else 0)
     if of == "x":
         axes.set_xticks(
             places, names, rotation=35 if long else 0, ha="right" if long else "center", fontsize=style.at_most(7.5)
         )
         axes.set_xlabel(parameter["name"])
-        axes.set_xlim(-0.06, 1.06)
+        axes.set_xlim(-edge, 1 + edge)
     else:
         axes.set_yticks(places, names, fontsize=style.at_most(7.5))
         axes.set_ylabel(parameter["name"])
-        axes.set_ylim(-0.06, 1.06)
+        axes.set_ylim(-edge, 1 + edge)
 
 
-def caption_pairs(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
-    """Say which pairs, and who is filled."""
+def caption_pairs(data: pd.DataFrame, tables: StudyTables) -> str:
+    """Say which pairs, who is filled, and which spaces have none."""
+    kinds = data.groupby(["x_parameter", "y_parameter", "best"]).size()
+    thinned = (
+        f" Of more than {MOST_SHOWN} of a kind in a panel, {MOST_SHOWN} are drawn, evenly over their ranking; the CSV "
+        "file has all."
+        if kinds.max() > MOST_SHOWN
+        else ""
+    )
+    without = [space for space in tables.plan["spaces"] if len(importance.above_chance(tables, space)[1]) < 2]
+    others = f" In {wording.listed(without)} fewer than two stand above chance, so no pair is drawn." if without else ""
     return (
-        "Pairs of the hyperparameters that decide most (the figure of importance), each on its search scale: "
-        f"all ended trials to which both apply, filled where among the best at epoch {data['epoch'].iloc[0]}, stopped "
-        "trials counted as not. Choices are spread a little. Nothing is fitted: a filled corner may be where the "
-        "search looked most."
+        "Pairs of the hyperparameters that decide most, of those that stand above chance (the figure of "
+        f"importance), each on its search scale: all ended trials to which both apply, filled where among the best at "
+        f"epoch {data['epoch'].iloc[0]}, stopped trials counted as not. Choices and few whole numbers are spread a "
+        f"little.{thinned} Nothing is fitted: a filled corner may be where the search looked most.{others}"
     )
 
 
@@ -222,7 +255,8 @@ PAIRS = Figure(
     draw=draw_pairs,
     caption=caption_pairs,
     alt=alt_pairs,
-    absent="Which hyperparameters decide is not known, so no pairs can be chosen.",
+    absent="Fewer than two hyperparameters stand above chance (the figure of importance), so no pair can be said to "
+    "decide.",
     per_space=True,
 )
 BEST_SETTINGS = Figure(
