@@ -58,6 +58,8 @@ _DASHES: Final = (
     (0, (3, 3)),
 )
 
+_HATCHES: Final = ("", "////", "....", "\\\\\\\\", "xxxx", "||||", "ooo")
+
 _SETTINGS: Final = {
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
@@ -137,6 +139,11 @@ def look(space: str, plan: Mapping[str, Any]) -> dict[str, Any]:
         "marker": _MARKERS[place % len(_MARKERS)],
         "linestyle": _DASHES[place % len(_DASHES)],
     }
+
+
+def hatch(space: str, plan: Mapping[str, Any]) -> str:
+    """Return what tells the bars of a space apart where colours do not: in grey print, and to who sees no colours."""
+    return _HATCHES[list(plan["spaces"]).index(space) % len(_HATCHES)]
 
 
 def files(canvas: Canvas, dpi: int = DPI) -> dict[str, bytes]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure as Canvas
 
 import analysis
 from analysis import budget, importance, style
@@ -225,7 +227,27 @@ def test_white_ends_never_hide_the_bars(tables: StudyTables) -> None:
     def whites(rows: pd.DataFrame) -> int:
         with style.style():
             axes = figure.canvas(rows, tables.plan).axes[0]
-        return sum(bool((np.asarray(mark.get_edgecolor()) == 1).all()) for mark in axes.collections)
+        marks = [mark for mark in axes.collections if isinstance(mark, LineCollection) and len(mark.get_segments())]
+        return sum(bool((np.asarray(mark.get_edgecolor()) == 1).all()) for mark in marks)
 
     assert whites(data) == 2
     assert whites(crowded) == 0
+
+
+def test_bars_of_spaces_are_told_apart_without_colours(tables: StudyTables) -> None:
+    figure = FIGURES["timeline"]
+    with style.style():
+        canvas = figure.canvas(figure.data(tables), tables.plan)
+    hatches: dict[str, set[Any]] = {}
+    for bars in canvas.axes[0].collections:
+        if str(bars.get_gid()).startswith("bars-"):
+            hatches.setdefault(str(bars.get_gid()), set()).add(bars.get_hatch() or "")
+            assert (np.asarray(bars.get_facecolor())[:, 3] == 1).all()  # an SVG file gives a hatch the face's opacity
+    assert hatches == {"bars-resnet": {""}, "bars-densenet": {"////"}}
+    named = {text.get_text(): patch for text, patch in zip(*legend_of(canvas), strict=True)}
+    assert named["densenet"].get_hatch() == "////"
+
+
+def legend_of(canvas: Canvas) -> tuple[list[Any], list[Any]]:
+    (legend,) = canvas.legends
+    return list(legend.get_texts()), list(legend.legend_handles)

@@ -365,3 +365,10 @@ def test_no_interval_of_a_score_is_drawn_beyond_what_a_score_can_be(tmp_path: Pa
     assert stages[stages["stage"] == 3]["high"].tolist() == [1.0, 1.0]
     assert (stages["high"].dropna() <= 1).all()
     assert wording.cut(Interval(-1.0, -2.0, 3.0, 3), {"metric": {"unit": "dB"}}) == Interval(-1.0, -2.0, 3.0, 3)
+
+
+def test_seven_spaces_are_told_apart_in_grey() -> None:
+    plan = {"spaces": dict.fromkeys("abcdefg")}
+    looks = [style.look(space, plan) for space in plan["spaces"]]
+    assert len({look["marker"] for look in looks}) == len({look["linestyle"] for look in looks}) == 7
+    assert len({style.hatch(space, plan) for space in plan["spaces"]}) == 7
