@@ -256,3 +256,29 @@ def test_a_final_run_that_diverged_beside_others_is_minded(tmp_path: Path) -> No
     assert "Not tested" not in summary.headline(tables, judged)
     (said,) = summary.warnings(tables, judged)
     assert plain(said) == "densenet: 1 of 4 final runs diverged or failed: the loss is not finite."
+
+
+@pytest.mark.parametrize(
+    ("numbers", "written"),
+    [
+        ([], ""),
+        ([7], "7"),
+        ([3, 4], "3, 4"),
+        ([1, 2, 3, 7, 9, 10], "1-3, 7, 9, 10"),
+        (list(range(1, 501)), "1-500"),
+        (list(range(2, 41, 2)), "2, 4, 6, 8, 10, 12, 14, 16 and 12 more"),
+    ],
+)
+def test_numbers_that_follow_one_another_are_written_as_ranges(numbers: list[int], written: str) -> None:
+    assert wording.ranges(numbers) == written
+
+
+def test_a_space_ahead_with_every_number_of_trials_makes_no_long_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts.budget, "ahead_with_few_trials", lambda *_: list(range(1, 501)))
+    monkeypatch.setattr(verdicts.budget, "lead", lambda *_: (9.0, [4, 5, 6, 9]))
+    tables = study(tmp_path, 3)
+    (row,) = summary.pair_rows(tables, verdicts.judge(tables))
+    assert row["second ahead at k trials"][0] == "1-500"
+    assert row["curves cross at"][0] == "4-6, 9"
