@@ -84,6 +84,7 @@ def _sketches(tables: StudyTables) -> Iterator[Sketch]:
 def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -> bytes:
     imported = tables.plan.get("imported")
     answers = [] if imported else audit.audit(tables)  # it asks about how a study of ours was planned
+    anchors = frozenset(panel.name for panel in panels)
     return render(
         "report.html",
         plan=tables.plan,
@@ -116,7 +117,7 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         trials=trial_table(tables),
         final=final_table(tables),
         provenance=provenance(tables),
-        audit=Table(list(audit.COLUMNS), audit.page_rows(answers)),
+        audit=Table(list(audit.COLUMNS), audit.page_rows(answers, anchors), links=anchors),
         audit_outcome=audit.outcome(answers),
         audited=audit.counted(answers),
     )
