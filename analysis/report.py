@@ -75,7 +75,7 @@ def _sketches(tables: StudyTables) -> Iterator[Sketch]:
                 continue
             for file, part, data in figure.parts(name, tables):
                 number += not data.empty
-                space = str(data["space"].iloc[0]) if figure.per_space and len(data) else ""
+                space = part.title.removeprefix(f"{figure.title}: ") if figure.per_space and len(data) else ""
                 drawn = Panel(file, part.title, number, chapter, family=figure.title, space=space)
                 absent = Panel(file, part.title, 0, chapter, absent=part.absent)
                 yield absent if data.empty else drawn, part, data

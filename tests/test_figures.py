@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 import analysis
-from analysis import style, verdicts, wording
-from analysis.figures import CHAPTERS, FIGURES, ON_REQUEST, Figure, chapters
+from analysis import importance, stats, style, verdicts, wording
+from analysis.figures import CHAPTERS, FIGURES, ON_REQUEST, Figure, chapters, combinations
 from analysis.figures.effects import MOST_SHOWN, shown
 from analysis.figures.predictions import short_names
 from analysis.intervals import Interval
 from analysis.tables import StudyTables
+from tests import sample_run
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
+HIGHEST = 9.2  # inches: a page of a paper
+PARAMETERS = sample_run.parameters()
 ABLATION = {
     **{"title": "T", "source": "X", "question": "Which?", "name": "own", "file": None, "scale": "full"},
     **{"figures": ["isolation", "gain"], "baseline": "resnet", "steps": ["resnet", "densenet"]},
@@ -284,11 +288,17 @@ def test_crowded_effects_show_the_best_the_worst_and_some_between(studies: dict[
     _, part, data = next(iter(figure.parts("effects", tables)))
     assert shown(data).equals(data)
     assert "are drawn, evenly" not in part.caption(data, tables)
-    copies = [data.assign(trial=data["trial"] + str(copy), score=data["score"] + copy / 1000) for copy in range(40)]
+    copies = [
+        data.assign(
+            trial=data["trial"] + str(copy), score=data["score"] + copy / 1000, winner=data["winner"] & (copy == 20)
+        )
+        for copy in range(40)
+    ]
     many = pd.concat(copies, ignore_index=True)
     few = shown(many)
-    sizes = few.groupby(["parameter", "length"]).size()
-    assert sizes.max() == MOST_SHOWN
+    sizes = few[~few["winner"]].groupby(["parameter", "length"]).size()
+    assert MOST_SHOWN - 1 <= sizes.max() <= MOST_SHOWN
+    assert len(few[few["winner"]]) == len(data[data["winner"]])
     for length in ("full", "short"):
         panel, all_of_it = (
             table[(table["parameter"] == "width") & (table["length"] == length)]["score"] for table in (few, many)
@@ -372,3 +382,66 @@ def test_seven_spaces_are_told_apart_in_grey() -> None:
     looks = [style.look(space, plan) for space in plan["spaces"]]
     assert len({look["marker"] for look in looks}) == len({look["linestyle"] for look in looks}) == 7
     assert len({style.hatch(space, plan) for space in plan["spaces"]}) == 7
+
+
+def test_no_figure_is_higher_than_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = [{**parameter, "name": f"{parameter['name']}_{copy}"} for copy in range(3) for parameter in PARAMETERS]
+    monkeypatch.setattr(sample_run, "parameters", lambda: [*PARAMETERS, *({**one, "when": None} for one in more)])
+    tables = analysis.read(SampleRun(trials=30).write(tmp_path))
+    for one in more:
+        tables.trials[one["name"]] = tables.trials["weight_decay"].map(lambda _, of=one: of.get("choices", [0.001])[0])
+    names = []
+    for name, figure in FIGURES.items():
+        for file, part, data in figure.parts(name, tables) if figure.is_for(tables.plan) else ():
+            if not data.empty:
+                assert drawn(part, data, tables).get_figheight() <= HIGHEST, file
+                names.append((file, part.title, data))
+    shown = [(file, title) for file, title, _ in names if file.startswith("effects-resnet")]
+    assert shown == [
+        ("effects-resnet", "Effect of each hyperparameter: resnet (1 of 3)"),
+        ("effects-resnet-part2", "Effect of each hyperparameter: resnet (2 of 3)"),
+        ("effects-resnet-part3", "Effect of each hyperparameter: resnet (3 of 3)"),
+    ]
+    parts = [list(data["parameter"].unique()) for file, _, data in names if file.startswith("effects-resnet")]
+    assert [len(part) for part in parts] == [11, 11, 10]
+    assert [name for part in parts for name in part] == [parameter["name"] for parameter in sample_run.parameters()]
+
+
+def test_effects_mark_the_winner_also_where_another_trial_ties_with_it(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    won = str(stats.winners(tables).set_index("space")["trial"]["resnet"])
+    full = tables.trials.query("space == 'resnet' and state == 'finished'")
+    tied = replace(tables, trials=tables.trials.assign(score=tables.trials["score"].mask(full["score"].notna(), 0.9)))
+    _, figure, data = next(iter(FIGURES["effects"].parts("effects", tied)))
+    canvas = drawn(figure, data, tied)
+    assert np.asarray(line(canvas, 0, "winner").get_ydata()).tolist() == [0.9]
+    assert set(data.loc[data["winner"], "trial"]) == {won}
+    assert figure.alt(data, tied).startswith(f"resnet: the winner, {won}, ")
+    assert f"winner, {won}" in [text.get_text() for text in canvas.legends[0].get_texts()]
+
+
+def test_best_settings_show_the_winner_and_what_applies_to_it(
+    studies: dict[str, StudyTables], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = studies["normal"]
+    won = str(stats.winners(tables).set_index("space")["trial"]["resnet"])
+    mine = tables.trials["trial"] == won
+    behind = replace(tables, trials=tables.trials.assign(score=tables.trials["score"].mask(mine, 0.0)))
+    epochs = behind.epochs.assign(val_score=behind.epochs["val_score"].mask(behind.epochs["trial"] == won, 0.0))
+    behind = replace(behind, epochs=epochs)  # the last of the ranking at full length, but retrained best
+    monkeypatch.setattr(combinations, "AXES", 2)
+    applies = [name for name in ("sgd_lr", "adamw_lr") if tables.trials.loc[mine, name].notna().item()]
+    other = {"sgd_lr": "adamw_lr", "adamw_lr": "sgd_lr"}[applies[0]]
+    monkeypatch.setattr(importance, "deciding", lambda *_: (MAX_EPOCHS, [other, "blocks", applies[0], "width"]))
+    _, figure, data = next(iter(FIGURES["best_settings"].parts("best_settings", behind)))
+    assert set(data["parameter"]) == {"blocks", applies[0]}
+    rows = data[data["winner"]]
+    assert set(rows["trial"]) == {won}
+    assert rows["rank"].iloc[0] == (tables.trials.query("space == 'resnet'")["state"] == "finished").sum()
+    canvas = drawn(figure, data, behind)
+    (bold,) = (marks for marks in canvas.axes[0].collections if marks.get_gid() == "winner")
+    (segment,) = bold.get_segments()  # type: ignore[attr-defined]
+    assert np.asarray(segment)[:, 1] == pytest.approx(rows["height"].to_numpy())
+    assert canvas.legends[0].get_texts()[0].get_text() == f"winner, {won}"
+    said = figure.alt(data, behind)
+    assert all(f"{name} " in said for name in ("width", "weight_decay", applies[0]))

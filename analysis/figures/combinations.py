@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
-from analysis import importance, style, wording
+from analysis import importance, stats, style, wording
 from analysis.figures.figure import Figure, Plan
 from analysis.figures.heights import heights, ticks
 from analysis.tables import StudyTables, searched
@@ -157,12 +157,13 @@ def alt_pairs(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
 
 
 def best_settings_data(tables: StudyTables) -> pd.DataFrame:
-    """Return `space`, `trial`, `rank`, `best`, `parameter`, `value`, `height`: a row per trial drawn and axis.
+    """Return `space`, `trial`, `rank`, `winner`, `best`, `parameter`, `value`, `height`: a row per trial and axis.
 
-    The `BEST` trials by their standing at full length, and at most `OTHERS` of the rest, evenly over the ranking. The
-    `AXES` most important hyperparameters, or the first ones of the space, in the order of the space.
+    The winner, the `BEST` trials by their standing at full length, and at most `OTHERS` of the rest, evenly over the
+    ranking. `AXES` hyperparameters, those that apply to the winner before others, the most important of them, or the
+    first ones of the space; in its order.
     """
-    columns = ["space", "trial", "rank", "best", "parameter", "value", "height"]
+    columns = ["space", "trial", "rank", "winner", "best", "parameter", "value", "height"]
     parts = [part for space in tables.plan["spaces"] for part in _settings(tables, space)]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -170,16 +171,19 @@ def best_settings_data(tables: StudyTables) -> pd.DataFrame:
 def _settings(tables: StudyTables, space: str) -> list[pd.DataFrame]:
     ranking = importance.standing(tables, space, tables.plan["max_epochs"])
     known = ranking.trials.reset_index(drop=True)
-    if not ranking.reached:
+    place = np.flatnonzero(known["trial"].isin(stats.winners(tables)["trial"]))
+    if not (ranking.reached and len(place)):
         return []
     best = min(BEST, ranking.reached)
     others = np.unique(np.linspace(best, len(known) - 1, OTHERS).astype(int)) if len(known) > best else np.arange(0)
-    rows = known.iloc[[*range(best), *others]]
-    rows = rows.assign(rank=rows.index + 1, best=rows.index < best, space=space)
+    winner = int(place[0])
+    rows = known.iloc[np.unique([*range(best), winner, *others])]
+    rows = rows.assign(rank=rows.index + 1, winner=rows.index == winner, best=rows.index < best, space=space)
     parameters = searched(tables.plan, space)
-    wanted = (importance.deciding(tables, space)[1] or [parameter["name"] for parameter in parameters])[:AXES]
+    names = importance.deciding(tables, space)[1] or [parameter["name"] for parameter in parameters]
+    wanted = sorted(names, key=lambda name: pd.isna(known[name].iloc[winner]))[:AXES]
     return [
-        rows[["space", "trial", "rank", "best"]].assign(
+        rows[["space", "trial", "rank", "winner", "best"]].assign(
             parameter=parameter["name"],
             value=rows[parameter["name"]].astype(object),
             height=heights(parameter, rows[parameter["name"]]),
@@ -190,21 +194,23 @@ def _settings(tables: StudyTables, space: str) -> list[pd.DataFrame]:
 
 
 def draw_best_settings(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
-    """Draw an axis per hyperparameter and a line per trial, the best ones in front."""
+    """Draw an axis per hyperparameter and a line per trial, the best ones in front, before them the winner."""
     space = data["space"].iloc[0]
     names = list(data["parameter"].unique())
     kinds = {parameter["name"]: parameter for parameter in plan["spaces"][space]["parameters"]}
     canvas.set_figheight(4.4)
     axes = canvas.subplots()
-    wide = data.pivot(index=["best", "rank"], columns="parameter", values="height")[names]
+    wide = data.pivot(index=["winner", "best", "rank"], columns="parameter", values="height")[names]
     y = wide.fillna(NOWHERE).to_numpy()
     lines = np.stack([np.broadcast_to(np.arange(len(names)), y.shape), y], axis=2)  # (trials, axes, 2)
     best = wide.index.get_level_values("best").to_numpy(dtype=bool)
-    first = wide.index.get_level_values("rank") == 1
+    won = wide.index.get_level_values("winner").to_numpy(dtype=bool)
     colour = style.look(space, plan)["color"]
-    axes.add_collection(LineCollection(list(lines[~best]), colors="#c8c8c8", linewidths=0.6, alpha=0.6, zorder=1))
-    axes.add_collection(LineCollection(list(lines[best & ~first]), colors=colour, linewidths=1.2, alpha=0.8, zorder=3))
-    axes.add_collection(LineCollection(list(lines[first]), colors=style.INK, linewidths=2.4, zorder=4))
+    axes.add_collection(
+        LineCollection(list(lines[~best & ~won]), colors="#c8c8c8", linewidths=0.6, alpha=0.6, zorder=1)
+    )
+    axes.add_collection(LineCollection(list(lines[best & ~won]), colors=colour, linewidths=1.2, alpha=0.8, zorder=3))
+    axes.add_collection(LineCollection(list(lines[won]), colors=style.INK, linewidths=2.4, zorder=4, gid="winner"))
     for place, name in enumerate(names):
         axes.axvline(place, color=style.QUIET, linewidth=0.8, zorder=2)
         for height, label in zip(*ticks(kinds[name]), strict=True):
@@ -215,38 +221,45 @@ def draw_best_settings(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     axes.set_ylim(-0.18, 1.05)
     axes.set_xlim(-0.3, len(names) - 0.3)
     axes.spines[:].set_visible(False)
-    style.legend_below(canvas, _legend(int(best.sum()), int((~best).sum()), colour))
+    style.legend_below(canvas, _legend(_winner(data), int((best & ~won).sum()), int((~best & ~won).sum()), colour))
 
 
 def _plate() -> dict[str, Any]:
     return {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
 
 
-def _legend(best: int, others: int, colour: str) -> list[Line2D]:
-    lines = [Line2D([], [], color=style.INK, linewidth=2.4, label="best trial")]
-    if best > 1:
-        lines.append(Line2D([], [], color=colour, linewidth=1.2, label=f"the next {best - 1}"))
+def _winner(data: pd.DataFrame) -> str:
+    return str(data.loc[data["winner"], "trial"].iloc[0])
+
+
+def _legend(winner: str, best: int, others: int, colour: str) -> list[Line2D]:
+    lines = [Line2D([], [], color=style.INK, linewidth=2.4, label=f"winner, {winner}")]
+    if best:
+        lines.append(Line2D([], [], color=colour, linewidth=1.2, label=f"{best} more of the best"))
     return lines + ([Line2D([], [], color="#c8c8c8", linewidth=1, label=f"{others} others")] if others else [])
 
 
 def caption_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say who is drawn, and on which scale."""
     best, drawn = int(data.loc[data["best"], "rank"].max()), data["trial"].nunique()
-    total = len(tables.trials.query("space == @data['space'].iloc[0]"))
+    every = tables.trials[tables.trials["space"] == data["space"].iloc[0]]
+    front = data.loc[data["best"] | data["winner"], "trial"].nunique()
     return (
-        f"Settings of the best {wording.count(best, 'trial')} at full length (by validation "
-        f"{tables.plan['metric']['name']}; one line each) before {drawn - best} others, spread evenly over the ranking "
-        f"of all {total}. Each axis runs over the hyperparameter's range on its search scale; the "
-        f"hyperparameters that decide most are shown, at most "
-        f"{AXES}, in the order of the space."
+        f"Settings of the winner, {_winner(data)}, and of the best {wording.count(best, 'trial')} at full length (by "
+        f"validation {tables.plan['metric']['name']}; one line each) before {drawn - front} others, spread evenly over "
+        f"the ranking of all {len(every)}. Each axis runs over the hyperparameter's range on its search scale; shown "
+        f"are at most {AXES}, those that apply to the winner before others, the most important of them, in the order "
+        "of the space."
     )
 
 
-def alt_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
-    """State the settings of the best trial."""
-    first = data[data["rank"] == 1].dropna(subset="height")
-    settings = [f"{row['parameter']} {wording.value(row['value'])}" for row in first.to_dict("records")]
-    return f"{data['space'].iloc[0]}: the best trial, {first['trial'].iloc[0]}, has {wording.listed(settings)}."
+def alt_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
+    """State all settings of the winner, those without an axis too."""
+    space, won = data["space"].iloc[0], _winner(data)
+    trial = tables.trials.set_index("trial").loc[won].to_dict()
+    place = f"{int(data.loc[data['winner'], 'rank'].iloc[0]):,}"
+    settings = wording.configuration(trial, tables.plan["spaces"][space])
+    return f"{space}: the winner, {won}, number {place} of the ranking, has {settings}."
 
 
 PAIRS = Figure(

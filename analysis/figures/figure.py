@@ -25,6 +25,11 @@ class Planned(Protocol):
 Source = TypeVar("Source", bound=Planned)
 
 
+def whole(data: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the data of a figure as its only piece."""
+    return [data]
+
+
 @dataclass(frozen=True)
 class Figure(Generic[Source]):
     """One figure of the report.
@@ -32,8 +37,9 @@ class Figure(Generic[Source]):
     `data` gives the table that is drawn (and written as CSV, except a column `image`); where it is empty, the
     report prints `absent` instead. `draw` puts that table on an empty canvas of a given width, whose height it sets;
     labels and scales come from the plan. `caption` says estimator, band, n and filter; `alt` states the finding with
-    numbers. `per_space`: one figure for each space. `narrow`: it stands in one column of a page that has two.
-    `task`: the only one whose studies have it, `classification` or `restoration`; empty: all.
+    numbers. `per_space`: one figure for each space, and of that one for each of the `pieces` of its data. `narrow`: it
+    stands in one column of a page that has two. `task`: the only one whose studies have it, `classification` or
+    `restoration`; empty: all.
     """
 
     title: str
@@ -43,6 +49,7 @@ class Figure(Generic[Source]):
     alt: Callable[[pd.DataFrame, Source], str]
     absent: str
     per_space: bool = False
+    pieces: Callable[[pd.DataFrame], list[pd.DataFrame]] = whole
     narrow: bool = False
     task: str = ""
 
@@ -57,11 +64,14 @@ class Figure(Generic[Source]):
         return canvas
 
     def parts(self, name: str, tables: Source) -> Iterator[tuple[str, "Figure[Source]", pd.DataFrame]]:
-        """Yield file name, figure and data: once for the whole study, or once per space where `per_space`."""
+        """Yield file name, figure and data: once for the whole study, or for each space and piece where `per_space`."""
         data = self.data(tables)
         if not self.per_space or data.empty:
             yield name, self, data
             return
         for space in (space for space in tables.plan["spaces"] if (data["space"] == space).any()):
-            titled = replace(self, title=f"{self.title}: {space}")
-            yield f"{name}-{space}", titled, data[data["space"] == space].reset_index(drop=True)
+            pieces = self.pieces(data[data["space"] == space].reset_index(drop=True))
+            for number, piece in enumerate(pieces, 1):
+                of = f" ({number} of {len(pieces)})" if len(pieces) > 1 else ""
+                ending = f"-part{number}" if number > 1 else ""
+                yield f"{name}-{space}{ending}", replace(self, title=f"{self.title}: {space}{of}"), piece
