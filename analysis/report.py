@@ -393,6 +393,8 @@ def parser() -> argparse.ArgumentParser:
     other.add_argument("--metric", help="what was measured: the name of a result or of a column")
     other.add_argument("--mode", choices=("max", "min"), default="max", help="whether more or less of it is better")
     other.add_argument("--by", metavar="NAME", help="hyperparameter that names the architecture (default: one for all)")
+    named = "the hyperparameters, where some columns are results (default: all that change within no trial)"
+    other.add_argument("--parameters", nargs="+", metavar="NAME", default=[], help=named)
     other.add_argument("--study", metavar="NAME", help="which study of an Optuna storage")
     other.add_argument("--trial-column", metavar="NAME", default="trial", help="CSV: the trial (default: %(default)s)")
     other.add_argument("--epoch-column", metavar="NAME", help="CSV: the epoch, from 1 (default: a row is a trial)")
@@ -402,7 +404,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, or 2 for what cannot be read."""
     given = parser().parse_args(arguments)
-    columns = {"trial": given.trial_column, "epoch": given.epoch_column}
+    columns = {"trial": given.trial_column, "epoch": given.epoch_column, "parameters": tuple(given.parameters)}
     wanted = Wanted(given.metric, given.mode, given.by, given.study, **columns)
     try:
         if len(given.run_dir) > 1:
