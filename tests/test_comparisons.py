@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +252,41 @@ def test_bars_of_spaces_are_told_apart_without_colours(tables: StudyTables) -> N
 def legend_of(canvas: Canvas) -> tuple[list[Any], list[Any]]:
     (legend,) = canvas.legends
     return list(legend.get_texts()), list(legend.legend_handles)
+
+
+def test_the_expected_best_of_random_trials_by_hand(tmp_path: Path) -> None:
+    tables = analysis.read(SampleRun(spaces=("resnet",), trials=7, final=False, accidents=False).write(tmp_path))
+    trials = tables.trials
+    trials["origin"] = ["reference", *["random"] * 5, "tpe"]
+    trials["state"] = ["finished", "finished", "finished", "stopped", "diverged", "failed", "finished"]
+    trials["epochs_trained"] = [9, 9, 9, 3, 2, 0, 9]
+    trials["score"] = [0.99, 0.7, 0.9, 0.5, np.nan, np.nan, 0.99]
+    trials["best_score"] = [0.99, 0.7, 0.9, 0.6, 0.3, np.nan, 0.99]
+    figure = FIGURES["best_of_k"]
+    data = figure.data(tables)
+    low, high = [0.7, 0.9, 0.6, 0.1, 0.1], [0.7, 0.9, 0.7, 0.1, 0.1]  # stopped: its best so far; the worst at the end
+    assert data["k"].to_list() == [1, 2]
+    assert data["epochs"].to_list() == pytest.approx([23 / 5, 2 * 23 / 5])
+    for end, scores in (("low", low), ("high", high)):
+        with_it = [np.mean([max(drawn) for drawn in product(scores, repeat=k)]) for k in (1, 2)]
+        without = [np.mean([max(drawn) for drawn in combinations(scores, k)]) for k in (1, 2)]
+        assert data[end].to_list() == pytest.approx(with_it)
+        assert data[f"{end}_unbiased"].to_list() == pytest.approx(without)
+    with style.style():
+        axes = figure.canvas(data, tables.plan).axes
+    (line,) = (line for line in axes[1].lines if line.get_gid() == "low-resnet")
+    assert np.asarray(line.get_xdata()).tolist() == data["epochs"].to_list()
+    assert np.asarray(line.get_ydata()).tolist() == data["low"].to_list()
+    said = figure.alt(data, tables).replace("\N{NO-BREAK SPACE}", " ")
+    assert said == "Expected best: resnet 65.6 % to 67.6 % with 2 random trials (9 epochs)."
+    trials.loc[1:2, "state"] = "stopped"
+    unknown = figure.data(tables)
+    assert unknown["high"].isna().all()
+    assert " or more with " in figure.alt(unknown, tables)
+
+
+def test_the_unbiased_best_of_many_is_that_of_all_subsets() -> None:
+    scores = np.random.default_rng(0).normal(size=9)
+    known = [np.mean([max(drawn) for drawn in combinations(scores, k)]) for k in range(1, 10)]
+    assert budget.unbiased_best(scores, np.arange(1, 10)) == pytest.approx(known)
+    assert known[-1] == scores.max()

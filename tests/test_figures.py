@@ -49,12 +49,12 @@ EMPTY: dict[str, set[str]] = {
     "normal": OF_EXPERIMENTS,
     "ablation": set(),
     "restored": OF_EXPERIMENTS,
-    "one_trial": {"importance", "pairs", *OF_EXPERIMENTS},
+    "one_trial": {"best_of_k", "importance", "pairs", *OF_EXPERIMENTS},
     "all_failed": set(FIGURES) - {"effects", "timeline"},
     "no_final": {"test_scores", "final_curves", "speed", "class_accuracy", "confusion", "examples", *ON_REQUEST},
     "no_trial": set(FIGURES),
     "stopped_first": set(FIGURES)
-    - {"effects", "learning_curves", "rung_best", "quantile_curves", "spending", "timeline"},
+    - {"effects", "learning_curves", "rung_best", "best_of_k", "quantile_curves", "spending", "timeline"},
 }
 
 
