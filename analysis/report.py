@@ -164,7 +164,8 @@ def cost_table(tables: StudyTables) -> Table:
         "epochs and seconds to get there; missing where fewer than half did. Times depend on the machine and on what "
         "ran beside it."
     )
-    return Table([str(name).replace("_", " ") for name in found.columns], rows, note)
+    named = {"epochs": "epochs to target", "seconds": "time to target"}
+    return Table([named.get(str(name), str(name).replace("_", " ")) for name in found.columns], rows, note)
 
 
 def importance_table(tables: StudyTables) -> Table:

@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from analysis import wording
 
 WIDTH: Final = 7.2  # inches: the text width of most two-column pages
+ROWS: Final = 7.2  # inches that the rows of a figure take at most, so that it fits a page of 9
 DPI: Final = 150  # of PNG files, and of what is drawn as pixels in the others
 PRINTED_DPI: Final = 300  # the least that journals take
 SMALLEST_TYPE: Final = 6.0  # points: smaller type is not read in print
@@ -120,6 +121,11 @@ def style(size: TypeSize = ON_SCREEN) -> Iterator[None]:
 def at_most(points: float) -> float:
     """Return the type size for text that is to be smaller than the rest, never below what can be read."""
     return max(SMALLEST_TYPE, min(points, float(mpl.rcParams["font.size"])))
+
+
+def height_of_rows(count: int, each: float) -> float:
+    """Return the inches of `count` rows: `each` as long as the figure fits a page, less where there are many."""
+    return min(count * each, ROWS)
 
 
 def new_canvas(height: float, width: float = WIDTH) -> Canvas:

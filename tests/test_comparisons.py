@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
 
 import analysis
-from analysis import budget, importance, style
+from analysis import budget, importance, report, style, summary
 from analysis.attempts import attempts
 from analysis.figures import FIGURES
 from analysis.figures.combinations import MOST_SHOWN, TURNS
@@ -290,3 +290,15 @@ def test_the_unbiased_best_of_many_is_that_of_all_subsets() -> None:
     known = [np.mean([max(drawn) for drawn in combinations(scores, k)]) for k in range(1, 10)]
     assert budget.unbiased_best(scores, np.arange(1, 10)) == pytest.approx(known)
     assert known[-1] == scores.max()
+
+
+def test_the_table_of_costs_says_what_its_times_are_of(tables: StudyTables) -> None:
+    named = report.cost_table(tables).columns
+    assert named[-4:] == ["n", "reached", "epochs to target", "time to target"]
+
+
+def test_many_trials_are_counted_with_commas(tables: StudyTables) -> None:
+    states = pd.Series(["stopped"] * 10_000)
+    many = replace(tables, trials=pd.DataFrame({"state": states}), sessions=tables.sessions.assign(trials=5_000))
+    said = summary.progress(many).replace("\N{NO-BREAK SPACE}", " ")
+    assert said == "Finished: 10,000 of 10,000 trials ended (10,000 stopped), 8 final runs."

@@ -4,6 +4,7 @@ import re
 import zlib
 from dataclasses import replace
 from io import BytesIO
+from itertools import combinations as combinations_of
 from pathlib import Path
 from typing import Any
 
@@ -445,3 +446,50 @@ def test_best_settings_show_the_winner_and_what_applies_to_it(
     assert canvas.legends[0].get_texts()[0].get_text() == f"winner, {won}"
     said = figure.alt(data, behind)
     assert all(f"{name} " in said for name in ("width", "weight_decay", applies[0]))
+
+
+def test_a_study_of_many_spaces_has_no_figure_higher_than_a_page(tmp_path: Path) -> None:
+    spaces = tuple(f"space{number}" for number in range(15))
+    every = {**ABLATION, "baseline": "space0", "steps": list(spaces)}
+    tables = analysis.read(SampleRun(spaces=spaces, trials=3, experiment=every).write(tmp_path))
+    files = []
+    for name, figure in FIGURES.items():
+        if figure.per_space or not figure.is_for(tables.plan):
+            continue
+        for file, part, data in figure.parts(name, tables):
+            files.append(file)
+            if not data.empty:
+                assert drawn(part, data, tables).get_figheight() <= HIGHEST, file
+    assert {"learning_curves", "learning_curves-part2", "learning_curves-part3"} <= set(files)
+    parts = [data for file, _, data in FIGURES["learning_curves"].parts("learning_curves", tables)]
+    assert [list(part["space"].unique()) for part in parts] == [list(spaces[at : at + 5]) for at in (0, 5, 10)]
+    assert "(n = 15 of 15)" in FIGURES["learning_curves"].caption(parts[0], tables)
+    classes = [data["class"].unique().tolist() for _, _, data in FIGURES["class_accuracy"].parts("c", tables)]
+    assert [name for part in classes for name in part] == list(map(str, range(10)))
+    assert "All 360 test images" in FIGURES["class_accuracy"].caption(
+        next(iter(FIGURES["class_accuracy"].parts("c", tables)))[2], tables
+    )
+
+
+def test_numbers_at_risk_show_every_rung_and_do_not_run_together(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    data = FIGURES["learning_curves"].data(tables)
+    plan = tables.plan | {"rungs": [2, 4, 8, 16, 32], "max_epochs": 50}
+    far = data[data["space"] == "resnet"].assign(at_risk=5000)
+    with style.style():
+        canvas = FIGURES["learning_curves"].canvas(far, {**plan, "spaces": {"resnet": plan["spaces"]["resnet"]}})
+        canvas.draw_without_rendering()
+        texts = canvas.axes[1].texts
+        boxes = [text.get_window_extent() for text in texts]
+    assert {2, 4, 8, 16, 32, 50} <= {text.get_position()[0] for text in texts}
+    assert not [(a, b) for a, b in combinations_of(boxes, 2) if a.overlaps(b)]
+
+
+def test_a_short_last_row_of_rungs_leaves_no_panel_without_numbers(studies: dict[str, StudyTables]) -> None:
+    tables, figure = studies["normal"], FIGURES["rung_best"]
+    one = figure.data(tables).query("epoch == 1")
+    data = pd.concat([one.assign(epoch=epoch) for epoch in (1, 2, 4, 8)])
+    panels = drawn(figure, data, tables).axes
+    labels = [(axes.get_xlabel(), axes.xaxis.get_tick_params()["labelbottom"]) for axes in panels[:4]]
+    assert [label for label, _ in labels] == ["", "epochs spent", "epochs spent", "epochs spent"]
+    assert [shown for _, shown in labels] == [False, True, True, True]

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis import stats, style, wording
-from analysis.figures.figure import Figure, Plan
+from analysis.figures.figure import Figure, Plan, pages
 from analysis.tables import StudyTables, searched
 
 COLUMNS = 3
@@ -42,14 +43,6 @@ def effects_data(tables: StudyTables) -> pd.DataFrame:
         for parameter in searched(tables.plan, name)
     ]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def pieces(data: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the data of as few figures as fit a page each, the hyperparameters in their order, evenly."""
-    names = list(data["parameter"].unique())
-    count = -(-len(names) // (COLUMNS * MOST_LINES))
-    groups = [set(part) for part in np.array_split(names, count)]
-    return [data[data["parameter"].isin(group)].reset_index(drop=True) for group in groups]
 
 
 def _one_effect(tables: StudyTables, space: str, parameter: Mapping[str, Any], winner: str | None) -> pd.DataFrame:
@@ -228,5 +221,5 @@ EFFECTS = Figure(
     alt=alt_effects,
     absent="No trial has been suggested yet.",
     per_space=True,
-    pieces=pieces,
+    pieces=partial(pages, column="parameter", most=COLUMNS * MOST_LINES),
 )

@@ -33,7 +33,7 @@ def test_scores_data(tables: StudyTables) -> pd.DataFrame:
 
 def draw_test_scores(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per space: seeds as hollow marks, the mean with its interval above them."""
-    canvas.set_figheight(1.3 + 0.7 * len(present(data, plan)))
+    canvas.set_figheight(1.3 + style.height_of_rows(len(present(data, plan)), 0.7))
     axes = canvas.subplots()
     draw_rows(axes, data, plan, "score")
     axes.margins(x=0.08)

@@ -46,7 +46,7 @@ def spending_data(tables: StudyTables) -> pd.DataFrame:
 def draw_spending(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a stacked bar per space."""
     spaces = list(data["space"].unique())
-    canvas.set_figheight(1.4 + 0.42 * len(spaces))
+    canvas.set_figheight(1.4 + style.height_of_rows(len(spaces), 0.42))
     axes = canvas.subplots()
     table = data.pivot_table(index="space", columns="part", values="epochs", sort=False).loc[spaces]
     begin = np.zeros(len(spaces))
@@ -198,7 +198,7 @@ def _legend(data: pd.DataFrame, plan: Plan) -> list[Artist]:
 def caption_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
     """Say what a bar is and how its beginning is known."""
     again = int((data["attempt"] > 1).sum())
-    more = f"; {again} of them began again after a pause or an interruption" if again else ""
+    more = f"; {again:,} of them began again after a pause or an interruption" if again else ""
     return (
         f"When each of {wording.count(len(data), 'attempt')} was on which of "
         f"{wording.count(int(data['slot'].max()), 'slot')}"
@@ -212,7 +212,7 @@ def alt_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG00
     span, slots = float(data["ended"].max()), int(data["slot"].max())
     busy = float((data["ended"] - data["began"]).sum()) / (span * slots) if span else 0.0
     counts = data["state"].value_counts()
-    parts = [f"{number} {state}" for state, number in counts.items()]
+    parts = [f"{number:,} {state}" for state, number in counts.items()]
     return (
         f"{wording.count(slots, 'slot')}, {wording.duration(span)} from the first start to the last end, slots "
         f"occupied {100 * min(busy, 1):.0f} % of it: {wording.listed(parts)}."

@@ -39,7 +39,7 @@ def _gap(decided: pd.DataFrame, space: str, other: str) -> dict[str, Any]:
 def draw_isolation(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per variant: left its scores, right its gap to the baseline with the verdict."""
     spaces = present(data, plan)
-    canvas.set_figheight(1.4 + 0.6 * len(spaces))
+    canvas.set_figheight(1.4 + style.height_of_rows(len(spaces), 0.6))
     left, right = canvas.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     draw_rows(left, data, plan)
     for row, space in enumerate(spaces):
