@@ -206,7 +206,7 @@ def test_pairs_are_made_only_of_what_stands_above_chance(tables: StudyTables, mo
 def test_marks_of_two_choices_fill_a_square() -> None:
     turns = np.arange(400)[:, None] * np.array(list(TURNS.values())) % 1
     assert abs(np.corrcoef(turns.T)[0, 1]) < 0.05
-    cells = np.histogram2d(*turns.T, bins=8)[0]
+    cells = np.histogram2d(turns[:, 0], turns[:, 1], bins=8)[0]
     assert (cells.min(), cells.max()) == (4, 8)  # 6.25 on average
 
 

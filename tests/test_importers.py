@@ -208,7 +208,7 @@ def test_the_value_of_a_complete_optuna_trial_is_its_score(tmp_path: Path) -> No
 
     def best(trial: optuna.trial.Trial) -> float:
         trial.suggest_float("lr", 0.1, 1.0)
-        reported: list[float] = [[0.5, 0.9, 0.8], [], [0.3], [0.2]][trial.number]  # type: ignore[assignment]
+        reported: list[float] = [[0.5, 0.9, 0.8], [], [0.3], [0.2]][trial.number]
         for step, score in enumerate(reported):
             trial.report(score, step)
         if trial.number == 3:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as reference
 
 import analysis
-from analysis import audit, intervals, summary, verdicts, wording
+from analysis import audit, budget, intervals, summary, verdicts, wording
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, PER_CLASS, SampleRun
 
@@ -276,8 +276,8 @@ def test_numbers_that_follow_one_another_are_written_as_ranges(numbers: list[int
 def test_a_space_ahead_with_every_number_of_trials_makes_no_long_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verdicts.budget, "ahead_with_few_trials", lambda *_: list(range(1, 501)))
-    monkeypatch.setattr(verdicts.budget, "lead", lambda *_: (9.0, [4, 5, 6, 9]))
+    monkeypatch.setattr(budget, "ahead_with_few_trials", lambda *_: list(range(1, 501)))
+    monkeypatch.setattr(budget, "lead", lambda *_: (9.0, [4, 5, 6, 9]))
     tables = study(tmp_path, 3)
     (row,) = summary.pair_rows(tables, verdicts.judge(tables))
     assert row["second ahead at k trials"][0] == "1-500"

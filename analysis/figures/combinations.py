@@ -256,7 +256,7 @@ def caption_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
 def alt_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
     """State all settings of the winner, those without an axis too."""
     space, won = data["space"].iloc[0], _winner(data)
-    trial = tables.trials.set_index("trial").loc[won].to_dict()
+    trial: dict[Any, Any] = tables.trials.set_index("trial").loc[won].to_dict()
     place = f"{int(data.loc[data['winner'], 'rank'].iloc[0]):,}"
     settings = wording.configuration(trial, tables.plan["spaces"][space])
     return f"{space}: the winner, {won}, number {place} of the ranking, has {settings}."

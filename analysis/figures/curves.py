@@ -131,7 +131,7 @@ def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, printed: list[tuple
     """Print how many trials trained that epoch, at the epochs and in the lines of `printed`."""
     counts = data.drop_duplicates("epoch").set_index("epoch")["at_risk"]
     lines = 1 + max(level for _, level in printed)
-    text = {"ha": "center", "va": "center", "color": style.INK, "fontsize": style.at_most(8)}
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": style.INK, "fontsize": style.at_most(8)}
     for epoch, level in printed:
         axes.text(epoch, 1 - (level + 0.5) / lines, str(counts.get(epoch, 0)), **text)
     axes.set_xlim(0.5, plan["max_epochs"] + 0.5)
@@ -181,9 +181,10 @@ def caption_learning_curves(data: pd.DataFrame, tables: StudyTables) -> str:
     left = total - drawn
     missing = f" {wording.count(left, 'trial')} without any finite score cannot be drawn." if left else ""
     return (
-        f"Validation {tables.plan['metric']['name']} after each epoch, one line per trial (n = {drawn:,} of {total:,}); "
-        "a mark shows where and why a trial ended early. Dotted: the rungs at which ASHA decides. The row below counts "
-        f"the trials that trained that epoch. No mean is drawn: it would be one of survivors.{missing}"
+        f"Validation {tables.plan['metric']['name']} after each epoch, one line per trial (n = {drawn:,} of "
+        f"{total:,}); a mark shows where and why a trial ended early. Dotted: the rungs at which ASHA decides. The "
+        "numbers below count the trials that trained that epoch: the rungs', the first and the last, and some between. "
+        f"No mean is drawn: it would be one of survivors.{missing}"
     )
 
 

@@ -102,7 +102,8 @@ def shown(data: pd.DataFrame) -> pd.DataFrame:
     nearest = (np.arange(MOST_SHOWN) / (MOST_SHOWN - 1) * (n - 1) for n in size.unique())
     chosen = {n: set(places.round().astype(int)) for n, places in zip(size.unique(), nearest, strict=True)}
     drawn = [n <= MOST_SHOWN or at in chosen[n] for n, at in zip(size, place, strict=True)]
-    return data.loc[ranked.index[drawn | ranked["winner"].to_numpy(dtype=bool)]].sort_index()
+    kept: pd.DataFrame = data.loc[ranked.index[drawn | ranked["winner"].to_numpy(dtype=bool)]].sort_index()
+    return kept
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, parameter: Mapping[str, Any], space: str, plan: Plan) -> None:

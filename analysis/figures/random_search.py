@@ -17,7 +17,9 @@ def best_of_k_data(tables: StudyTables) -> pd.DataFrame:
     `epochs` is what k trials of the random arm took on average; the unbiased ends are those of draws without
     replacement. Spaces of which no random trial has a score are left out.
     """
-    parts = [_of_space(tables, space, rows) for space, rows in budget.best_of_k(tables).groupby("space", sort=False)]
+    parts = [
+        _of_space(tables, str(space), rows) for space, rows in budget.best_of_k(tables).groupby("space", sort=False)
+    ]
     columns = ["space", "k", "epochs", "low", "high", "low_unbiased", "high_unbiased", "n"]
     return pd.DataFrame(pd.concat(parts, ignore_index=True) if parts else [], columns=columns)
 
