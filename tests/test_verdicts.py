@@ -96,6 +96,30 @@ def test_seeds_that_are_not_shared_are_compared_by_welch(tmp_path: Path) -> None
     assert np.isnan(pair["superiority_low"])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "improvement"),  # the last as rliable 1.2.0 has it
+    [
+        ([0.85, 0.95, 0.87, 0.96, 0.66, 0.82], [0.93, 0.83, 0.68, 0.62, 0.89, 0.68], 0.6666666666666666),
+        ([0.79, 0.71, 0.87, 0.78, 0.97, 0.81], [0.36, 0.61, 0.37, 0.76, 0.56, 0.71], 0.9583333333333334),
+        ([0.73, 0.62, 0.82, 0.91, 0.73, 0.78], [0.59, 0.90, 0.81, 0.75, 0.66, 0.63], 0.6111111111111112),
+    ],
+)
+def test_superiority_of_seeds_that_are_not_shared_is_rliables_probability_of_improvement(
+    tmp_path: Path, first: list[float], second: list[float], improvement: float
+) -> None:
+    tables = study(tmp_path, 12, predictions=False, metric="f1")
+    final = tables.final[
+        np.where(tables.final["space"] == "resnet", tables.final["seed"] <= 6, tables.final["seed"] > 6)
+    ]
+    apart = scored(replace(tables, final=final), resnet=first, densenet=second)
+    pair = verdicts.judge(apart).pairs.iloc[0]
+    assert (pair["first"], pair["paired"]) == ("resnet", False)
+    assert pair["superiority"] == pytest.approx(improvement)
+    assert pair["superiority"] == pytest.approx(reference.mannwhitneyu(first, second).statistic / 36)
+    beats = [1.0 if a > b else 0.5 if a == b else 0.0 for a in first for b in second]
+    assert pair["superiority"] == pytest.approx(np.mean(beats))
+
+
 def test_probability_of_superiority_counts_ties_half(tmp_path: Path) -> None:
     tables = scored(study(tmp_path, 5), resnet=[0.9, 0.9, 0.9, 0.9, 0.8], densenet=[0.8, 0.9, 0.8, 0.8, 0.85])
     pair = verdicts.judge(tables).pairs.iloc[0]
