@@ -7,7 +7,7 @@ FAIL, 1 with one, 2 for a folder that cannot be read. The report has the same as
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +37,13 @@ class Result:
         """When the check does not pass."""
         fail = f"; FAIL: {self.check.fail}" if self.check.fail else ""
         return f"WARN: {self.check.warn}{fail}"
+
+    def anchor(self, anchors: Collection[str]) -> str:
+        """Return which of the figures on a page shows what the answer is about, the space's own first; "" if none."""
+        figure, space = self.check.figure, self.answer.where.partition(" ")[0]
+        of_a_space = [name for name in anchors if figure and name.startswith(f"{figure}-")]
+        found = (name for name in (f"{figure}-{space}", figure, *of_a_space) if name in anchors)
+        return next(found, "")
 
 
 def audit(tables: StudyTables, repeats: Sequence[StudyTables] = ()) -> list[Result]:
@@ -95,8 +102,10 @@ def counted(results: Iterable[Result]) -> str:
     return f"{len(worst)} checks: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}"
 
 
-def page_rows(results: Iterable[Result]) -> list[list[tuple[str, str]]]:
-    """Return the rows of the report's table under `COLUMNS`: text and what it is sorted by."""
+def page_rows(results: Iterable[Result], anchors: Collection[str] = ()) -> list[list[tuple[str, str]]]:
+    """Return the rows of the report's table under `COLUMNS`: text and what it is sorted by. `anchors` are the figures
+    of the page.
+    """
     return [
         [
             (result.answer.status, str(STATUSES.index(result.answer.status))),
@@ -109,7 +118,7 @@ def page_rows(results: Iterable[Result]) -> list[list[tuple[str, str]]]:
                     result.answer.remedy,
                     "; ".join(result.commands),
                     result.threshold,
-                    result.check.figure,
+                    result.anchor(anchors) or result.check.figure,
                 )
             ),
         ]
@@ -155,17 +164,21 @@ def show(record: Record, results: Sequence[Result], console: "Console") -> None:
 
 
 def _said(number: int, results: Sequence[Result]) -> "Text":
-    """Say what one check found, title first."""
+    """Say what one check found, title first, and when it would have warned."""
     from rich.text import Text
 
-    title = Text(f"{number} {results[0].check.title}", "bold")
-    if results[0].answer.status == "PASS":
-        return Text.assemble(title, f": {', '.join(result.answer.where for result in results)}")
-    return Text.assemble(title, *(f"\n{line}" for line in _lines(results)))
+    said = Text.assemble((f"{number} {results[0].check.title}", "bold"), *(f"\n{line}" for line in _lines(results)))
+    return said.append(f"\n{_asked(results[0].check)}", "dim")
+
+
+def _asked(check: Check) -> str:
+    """Return when a check does not pass, and which figure shows it."""
+    fail = f"; fails when {check.fail}" if check.fail else ""
+    return f"(warns when {check.warn}{fail}{f'; figure {check.figure}' if check.figure else ''})"
 
 
 def _lines(results: Sequence[Result]) -> Iterator[str]:
-    """Say what one check found: each FAIL and WARN, of what is not testable the first."""
+    """Say what one check found: each answer with its number, of what is not testable the first."""
     for remedy, group in groupby(results, key=lambda result: result.answer.remedy):
         answers = [result.answer for result in group]
         if answers[0].status == "NOT TESTABLE":

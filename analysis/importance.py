@@ -80,7 +80,7 @@ def epochs_compared(tables: StudyTables) -> list[int]:
     return [*(rung for rung in tables.plan["rungs"] if rung < tables.plan["max_epochs"]), tables.plan["max_epochs"]]
 
 
-@lru_cache(maxsize=1)  # a report asks twice
+@lru_cache(maxsize=1)  # a report asks several times
 def importances(tables: StudyTables) -> pd.DataFrame:
     """Return `COLUMNS`: a row per space, target, epoch and hyperparameter.
 
@@ -274,3 +274,12 @@ def deciding(tables: StudyTables, space: str) -> tuple[int, list[str]]:
                 found[parameter["name"]] = explained(among @ places, once @ places, share, len(ranking.key), kind)[0]
         return epoch, sorted(found, key=lambda name: -found[name])
     return 0, []
+
+
+def above_chance(tables: StudyTables, space: str) -> tuple[int, list[str]]:
+    """Return as `deciding` does, but only the hyperparameters that stand above chance by the rows of `importances`."""
+    found = importances(tables)
+    best = found[(found["space"] == space) & (found["target"] == "best")]
+    last = best[best["epoch"] == best["epoch"].max()].sort_values("importance", ascending=False, kind="stable")
+    told = last[last["importance"] > last["null"]]
+    return int(last["epoch"].max()) if len(last) else 0, told["parameter"].to_list()

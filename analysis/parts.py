@@ -50,11 +50,14 @@ Sketch = tuple[Panel, Figure[Any], pd.DataFrame]  # a figure that is to be drawn
 
 @dataclass(frozen=True)
 class Table:
-    """A table as the page shows it: `rows` hold pairs of the text of a cell and what it is sorted by."""
+    """A table as the page shows it: `rows` hold pairs of the text of a cell and what it is sorted by. A cell whose text
+    is one of `links` leads to what has that id on the page.
+    """
 
     columns: list[str]
     rows: list[list[tuple[str, str]]]
     note: str = ""
+    links: frozenset[str] = frozenset()
 
 
 def cells(rows: list[Cells], note: str = "") -> Table:

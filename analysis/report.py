@@ -75,7 +75,7 @@ def _sketches(tables: StudyTables) -> Iterator[Sketch]:
                 continue
             for file, part, data in figure.parts(name, tables):
                 number += not data.empty
-                space = str(data["space"].iloc[0]) if figure.per_space and len(data) else ""
+                space = part.title.removeprefix(f"{figure.title}: ") if figure.per_space and len(data) else ""
                 drawn = Panel(file, part.title, number, chapter, family=figure.title, space=space)
                 absent = Panel(file, part.title, 0, chapter, absent=part.absent)
                 yield absent if data.empty else drawn, part, data
@@ -84,6 +84,7 @@ def _sketches(tables: StudyTables) -> Iterator[Sketch]:
 def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -> bytes:
     imported = tables.plan.get("imported")
     answers = [] if imported else audit.audit(tables)  # it asks about how a study of ours was planned
+    anchors = frozenset(panel.name for panel in panels)
     return render(
         "report.html",
         plan=tables.plan,
@@ -116,7 +117,7 @@ def _page(tables: StudyTables, panels: list[Panel], judged: verdicts.Verdicts) -
         trials=trial_table(tables),
         final=final_table(tables),
         provenance=provenance(tables),
-        audit=Table(list(audit.COLUMNS), audit.page_rows(answers)),
+        audit=Table(list(audit.COLUMNS), audit.page_rows(answers, anchors), links=anchors),
         audit_outcome=audit.outcome(answers),
         audited=audit.counted(answers),
     )
@@ -163,7 +164,8 @@ def cost_table(tables: StudyTables) -> Table:
         "epochs and seconds to get there; missing where fewer than half did. Times depend on the machine and on what "
         "ran beside it."
     )
-    return Table([str(name).replace("_", " ") for name in found.columns], rows, note)
+    named = {"epochs": "epochs to target", "seconds": "time to target"}
+    return Table([named.get(str(name), str(name).replace("_", " ")) for name in found.columns], rows, note)
 
 
 def importance_table(tables: StudyTables) -> Table:
@@ -392,6 +394,8 @@ def parser() -> argparse.ArgumentParser:
     other.add_argument("--metric", help="what was measured: the name of a result or of a column")
     other.add_argument("--mode", choices=("max", "min"), default="max", help="whether more or less of it is better")
     other.add_argument("--by", metavar="NAME", help="hyperparameter that names the architecture (default: one for all)")
+    named = "the hyperparameters, where some columns are results (default: all that change within no trial)"
+    other.add_argument("--parameters", nargs="+", metavar="NAME", default=[], help=named)
     other.add_argument("--study", metavar="NAME", help="which study of an Optuna storage")
     other.add_argument("--trial-column", metavar="NAME", default="trial", help="CSV: the trial (default: %(default)s)")
     other.add_argument("--epoch-column", metavar="NAME", help="CSV: the epoch, from 1 (default: a row is a trial)")
@@ -401,7 +405,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, or 2 for what cannot be read."""
     given = parser().parse_args(arguments)
-    columns = {"trial": given.trial_column, "epoch": given.epoch_column}
+    columns = {"trial": given.trial_column, "epoch": given.epoch_column, "parameters": tuple(given.parameters)}
     wanted = Wanted(given.metric, given.mode, given.by, given.study, **columns)
     try:
         if len(given.run_dir) > 1:

@@ -49,10 +49,10 @@ class Studies:
     @cached_property
     def scores(self) -> pd.DataFrame:
         """`data_set` (the name of the row), `space`, `test`, `low`, `high`, `n`: a row per tested architecture of a
-        study, with the interval of that study's own page.
+        study, with the interval of that study's own page, cut where no score can be.
         """
         rows = [
-            {"data_set": study.name, "space": space, "test": i.mean, "low": i.low, "high": i.high, "n": i.n}
+            {"data_set": study.name, "space": space, "test": i.mean, **vars(wording.cut(i, study.tables.plan))}
             for study in self.studies
             for space, i in study.judged.tested.items()
         ]

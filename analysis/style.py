@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from analysis import wording
 
 WIDTH: Final = 7.2  # inches: the text width of most two-column pages
+ROWS: Final = 7.2  # inches that the rows of a figure take at most, so that it fits a page of 9
 DPI: Final = 150  # of PNG files, and of what is drawn as pixels in the others
 PRINTED_DPI: Final = 300  # the least that journals take
 SMALLEST_TYPE: Final = 6.0  # points: smaller type is not read in print
@@ -57,6 +58,8 @@ _DASHES: Final = (
     (0, (8, 2)),
     (0, (3, 3)),
 )
+
+_HATCHES: Final = ("", "////", "....", "\\\\\\\\", "xxxx", "||||", "ooo")
 
 _SETTINGS: Final = {
     "axes.titlelocation": "left",
@@ -120,6 +123,11 @@ def at_most(points: float) -> float:
     return max(SMALLEST_TYPE, min(points, float(mpl.rcParams["font.size"])))
 
 
+def height_of_rows(count: int, each: float) -> float:
+    """Return the inches of `count` rows: `each` as long as the figure fits a page, less where there are many."""
+    return min(count * each, ROWS)
+
+
 def new_canvas(height: float, width: float = WIDTH) -> Canvas:
     """Return an empty figure of that size in inches, outside of pyplot and its global list."""
     canvas = Canvas(figsize=(width, height))
@@ -137,6 +145,11 @@ def look(space: str, plan: Mapping[str, Any]) -> dict[str, Any]:
         "marker": _MARKERS[place % len(_MARKERS)],
         "linestyle": _DASHES[place % len(_DASHES)],
     }
+
+
+def hatch(space: str, plan: Mapping[str, Any]) -> str:
+    """Return what tells the bars of a space apart where colours do not: in grey print, and to who sees no colours."""
+    return _HATCHES[list(plan["spaces"]).index(space) % len(_HATCHES)]
 
 
 def files(canvas: Canvas, dpi: int = DPI) -> dict[str, bytes]:

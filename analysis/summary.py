@@ -31,8 +31,8 @@ def progress(tables: StudyTables) -> str:
     planned = _planned_trials(tables) * len(tables.plan["spaces"])
     total = len(tables.trials) if "imported" in tables.plan else planned
     reason = _reason(tables)
-    counted = f"{done} of {wording.count(total, 'trial')} ended"
-    parts = [f"{number} {state}" for state, number in states.items()]
+    counted = f"{done:,} of {wording.count(total, 'trial')} ended"
+    parts = [f"{number:,} {state}" for state, number in states.items()]
     detail = f" ({wording.listed(parts)})" if parts else ""
     return f"{reason}: {counted}{detail}, {wording.count(len(tables.final), 'final run')}."
 

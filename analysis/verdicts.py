@@ -216,8 +216,8 @@ def _budget(gap: Gap, curves: pd.DataFrame, bounds: pd.DataFrame) -> dict[str, A
     other_way = budget.ahead_with_few_trials(bounds, gap.second, gap.first)
     return {
         "ahead_from": since,
-        "crossings": ", ".join(map(str, crossings)),
-        "few_trials": ", ".join(map(str, other_way)),
+        "crossings": wording.ranges(crossings),
+        "few_trials": wording.ranges(other_way),
     }
 
 

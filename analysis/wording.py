@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from analysis.tables import is_restoration
 
 Setting = str | float | None  # bool and int are floats to the type checker
 MISSING = "\N{EN DASH}"
+MOST_RANGES = 8  # that a cell of a table holds
 STUCK = "\N{NO-BREAK SPACE}"  # a number and its unit stay on one line
 
 
@@ -86,6 +88,12 @@ def within(found: Interval, plan: Mapping[str, Any]) -> tuple[float, float]:
     return max(found.low, least), min(found.high, most)
 
 
+def cut(found: Interval, plan: Mapping[str, Any]) -> Interval:
+    """Return an interval of a score as it is written and drawn: `within` what a score can be."""
+    low, high = within(found, plan)
+    return replace(found, low=low, high=high)
+
+
 def stuck(text: str) -> str:
     """Return the text with each number and its per cent sign on one line."""
     return re.sub(r"(?<=\d) %", f"{STUCK}%", text)
@@ -99,6 +107,23 @@ def count(number: int, noun: str) -> str:
 def listed(parts: list[str]) -> str:
     """Return `a, b and c`."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
+def ranges(numbers: list[int]) -> str:
+    """Return rising whole numbers, three or more that follow one another as a range: `1-500`, `3, 4, 9-12`.
+
+    At most `MOST_RANGES` parts are written; of the rest, how many numbers there are.
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [[str(number) for number in run] if len(run) < 3 else [f"{run[0]}-{run[-1]}"] for run in runs]
+    more = sum(map(len, runs[MOST_RANGES:]))
+    written = ", ".join(text for part in parts[:MOST_RANGES] for text in part)
+    return f"{written} and {more:,} more" if more else written
 
 
 def drawn(dataset: Mapping[str, Any]) -> str:

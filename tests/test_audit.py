@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -21,6 +22,7 @@ from analysis.checks import CHECKS, STATUSES, Record
 from analysis.checks.axes import Axis
 from analysis.checks.curves import overfits
 from analysis.figures.effects import effects_data
+from analysis.parts import TEMPLATES, Table
 from analysis.tables import StudyTables
 from study import run
 from study.plan import Plan
@@ -569,6 +571,22 @@ def test_checks_that_ask_alike_are_served_by_one_command(tmp_path: Path) -> None
     assert "--trials 12 --max-epochs 40" in new[0]
 
 
+def test_a_study_whose_space_is_edited_is_begun_with_the_best_of_this_one(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run")
+    at_the_end(made)
+    (command,) = next(result.commands for result in of(made, "boundaries") if result.answer.status == "WARN")
+    given = vars(run.parser().parse_args(shlex.split(command)[3:]))
+    assert given["warm_start"] == [made.folder]
+    assert given["name"] == "run-revised"
+    (longer,) = of(made, "length")[0].commands
+    assert "--warm-start" not in longer  # no range changes
+    most_failed(lost := Made(tmp_path / "lost"))
+    for line in lost.lines:
+        line |= {"state": "failed", "error": "broken"} if line["event"] == "ended" else {}
+    (again,) = of(lost, "infeasible")[0].commands
+    assert "--warm-start" not in again  # nothing to begin with
+
+
 # 1: axes
 
 
@@ -853,3 +871,40 @@ def test_the_page_has_every_answer_worst_first(tmp_path: Path) -> None:
     assert {len(row) for row in rows} == {len(audit.COLUMNS)}
     assert {row[1][1] for row in rows} == {str(number) for number in range(1, 20)}
     assert audit.counted(results).startswith("19 checks: 1 FAIL")
+
+
+def test_the_terminal_has_the_number_of_what_passed_and_each_threshold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Made(tmp_path / "run")
+    inside(made)
+    made.read()
+    assert audit.main([str(made.folder)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    infeasible = (
+        "PASS 2 Infeasible trials resnet: 0% of 12 (0 diverged, 0 failed, 0 at chance at full length) (warns when"
+    )
+    assert f"{infeasible} more than 20%" in told
+    assert "; fails when more than 50%; figure effects)" in told
+    assert told.count("(warns when ") == 19
+
+
+def test_the_page_leads_from_an_answer_to_its_figure(tmp_path: Path) -> None:
+    made = Made(tmp_path / "run", ("resnet", "plain"))
+    most_failed(made)
+    results = audit.audit(made.read())
+    anchors = ["learning_curves", "effects-plain", "effects-resnet", "effects-resnet-part2"]
+    shown = {row[1][0]: row[-1][0] for row in audit.page_rows(results, anchors) if row[2][0].startswith("resnet")}
+    assert shown["2 Infeasible trials"] == "effects-resnet"
+    assert shown["8 Training loss grows"] == "learning_curves"
+    assert shown["4 Overfitting"] == "final_curves"  # which this page does not have
+    table = Table(["figure"], [[("effects-resnet", "")], [("final_curves", "")]], links=frozenset(anchors))
+    page = rendered(table)
+    assert '<a href="#effects-resnet">effects-resnet</a>' in page
+    assert '<td data-key="">final_curves</td>' in page
+
+
+def rendered(table: Table) -> str:
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    template = jinja2.Environment(loader=loader, autoescape=True).get_template("table.html")
+    return str(template.module.table(table, "audit"))  # type: ignore[attr-defined]

@@ -2,17 +2,21 @@
 
 import json
 from dataclasses import replace
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure as Canvas
 
 import analysis
-from analysis import budget, style
+from analysis import budget, importance, report, style, summary
 from analysis.attempts import attempts
 from analysis.figures import FIGURES
+from analysis.figures.combinations import MOST_SHOWN, TURNS
 from analysis.figures.cost import large, pareto
 from analysis.figures.heights import heights, ticks
 from analysis.layers import layers
@@ -172,10 +176,10 @@ def test_layers_of_a_winner_are_read(tmp_path: Path) -> None:
     assert found["multiply_adds"].isna().all()
 
 
-@pytest.mark.parametrize("name", ["cost", "rung_best", "timeline", "pairs"])
+@pytest.mark.parametrize("name", ["cost", "rung_best", "timeline"])
 def test_many_marks_are_rasterised(tables: StudyTables, name: str) -> None:
     _, figure, data = next(iter(FIGURES[name].parts(name, tables)))
-    many = pd.concat([data] * (1 + 3 * style.MANY_MARKS // len(data)) * (3 if name in ("cost", "pairs") else 1))
+    many = pd.concat([data] * (1 + 3 * style.MANY_MARKS // len(data)) * (3 if name == "cost" else 1))
     with style.style():
         marks = [
             mark
@@ -186,6 +190,36 @@ def test_many_marks_are_rasterised(tables: StudyTables, name: str) -> None:
     assert marks
 
 
+def test_pairs_are_made_only_of_what_stands_above_chance(tables: StudyTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importance.importances(tables)
+    lucky = found["parameter"].isin(["width", "blocks", "augment"]) & (found["space"] == "resnet")
+    monkeypatch.setattr(importance, "importances", lambda _: found.assign(null=np.where(lucky, -1.0, 2.0)))
+    data = FIGURES["pairs"].data(tables)
+    assert set(data["space"]) == {"resnet"}
+    assert {*data["x_parameter"], *data["y_parameter"]} == {"width", "blocks", "augment"}
+    said = FIGURES["pairs"].caption(data, tables)
+    assert "In densenet fewer than two stand above chance, so no pair is drawn." in said
+    monkeypatch.setattr(importance, "importances", lambda _: found.assign(null=2.0))
+    assert FIGURES["pairs"].data(tables).empty
+
+
+def test_marks_of_two_choices_fill_a_square() -> None:
+    turns = np.arange(400)[:, None] * np.array(list(TURNS.values())) % 1
+    assert abs(np.corrcoef(turns.T)[0, 1]) < 0.05
+    cells = np.histogram2d(turns[:, 0], turns[:, 1], bins=8)[0]
+    assert (cells.min(), cells.max()) == (4, 8)  # 6.25 on average
+
+
+def test_pairs_of_very_many_trials_show_some_of_each_kind(tables: StudyTables) -> None:
+    _, figure, data = next(iter(FIGURES["pairs"].parts("pairs", tables)))
+    many = pd.concat([data] * 100)
+    with style.style():
+        drawn = figure.canvas(many, tables.plan).axes[0].lines
+    assert [len(np.asarray(line.get_xdata())) for line in drawn] == [MOST_SHOWN, MOST_SHOWN]
+    assert f"{MOST_SHOWN} are drawn, evenly" in figure.caption(many, tables)
+    assert "evenly" not in figure.caption(data, tables)
+
+
 def test_white_ends_never_hide_the_bars(tables: StudyTables) -> None:
     figure = FIGURES["timeline"]
     data = figure.data(tables)
@@ -194,7 +228,77 @@ def test_white_ends_never_hide_the_bars(tables: StudyTables) -> None:
     def whites(rows: pd.DataFrame) -> int:
         with style.style():
             axes = figure.canvas(rows, tables.plan).axes[0]
-        return sum(bool((np.asarray(mark.get_edgecolor()) == 1).all()) for mark in axes.collections)
+        marks = [mark for mark in axes.collections if isinstance(mark, LineCollection) and len(mark.get_segments())]
+        return sum(bool((np.asarray(mark.get_edgecolor()) == 1).all()) for mark in marks)
 
     assert whites(data) == 2
     assert whites(crowded) == 0
+
+
+def test_bars_of_spaces_are_told_apart_without_colours(tables: StudyTables) -> None:
+    figure = FIGURES["timeline"]
+    with style.style():
+        canvas = figure.canvas(figure.data(tables), tables.plan)
+    hatches: dict[str, set[Any]] = {}
+    for bars in canvas.axes[0].collections:
+        if str(bars.get_gid()).startswith("bars-"):
+            hatches.setdefault(str(bars.get_gid()), set()).add(bars.get_hatch() or "")
+            assert (np.asarray(bars.get_facecolor())[:, 3] == 1).all()  # an SVG file gives a hatch the face's opacity
+    assert hatches == {"bars-resnet": {""}, "bars-densenet": {"////"}}
+    named = {text.get_text(): patch for text, patch in zip(*legend_of(canvas), strict=True)}
+    assert named["densenet"].get_hatch() == "////"
+
+
+def legend_of(canvas: Canvas) -> tuple[list[Any], list[Any]]:
+    (legend,) = canvas.legends
+    return list(legend.get_texts()), list(legend.legend_handles)
+
+
+def test_the_expected_best_of_random_trials_by_hand(tmp_path: Path) -> None:
+    tables = analysis.read(SampleRun(spaces=("resnet",), trials=7, final=False, accidents=False).write(tmp_path))
+    trials = tables.trials
+    trials["origin"] = ["reference", *["random"] * 5, "tpe"]
+    trials["state"] = ["finished", "finished", "finished", "stopped", "diverged", "failed", "finished"]
+    trials["epochs_trained"] = [9, 9, 9, 3, 2, 0, 9]
+    trials["score"] = [0.99, 0.7, 0.9, 0.5, np.nan, np.nan, 0.99]
+    trials["best_score"] = [0.99, 0.7, 0.9, 0.6, 0.3, np.nan, 0.99]
+    figure = FIGURES["best_of_k"]
+    data = figure.data(tables)
+    low, high = [0.7, 0.9, 0.6, 0.1, 0.1], [0.7, 0.9, 0.7, 0.1, 0.1]  # stopped: its best so far; the worst at the end
+    assert data["k"].to_list() == [1, 2]
+    assert data["epochs"].to_list() == pytest.approx([23 / 5, 2 * 23 / 5])
+    for end, scores in (("low", low), ("high", high)):
+        with_it = [np.mean([max(drawn) for drawn in product(scores, repeat=k)]) for k in (1, 2)]
+        without = [np.mean([max(drawn) for drawn in combinations(scores, k)]) for k in (1, 2)]
+        assert data[end].to_list() == pytest.approx(with_it)
+        assert data[f"{end}_unbiased"].to_list() == pytest.approx(without)
+    with style.style():
+        axes = figure.canvas(data, tables.plan).axes
+    (line,) = (line for line in axes[1].lines if line.get_gid() == "low-resnet")
+    assert np.asarray(line.get_xdata()).tolist() == data["epochs"].to_list()
+    assert np.asarray(line.get_ydata()).tolist() == data["low"].to_list()
+    said = figure.alt(data, tables).replace("\N{NO-BREAK SPACE}", " ")
+    assert said == "Expected best: resnet 65.6 % to 67.6 % with 2 random trials (9 epochs)."
+    trials.loc[1:2, "state"] = "stopped"
+    unknown = figure.data(tables)
+    assert unknown["high"].isna().all()
+    assert " or more with " in figure.alt(unknown, tables)
+
+
+def test_the_unbiased_best_of_many_is_that_of_all_subsets() -> None:
+    scores = np.random.default_rng(0).normal(size=9)
+    known = [np.mean([max(drawn) for drawn in combinations(scores, k)]) for k in range(1, 10)]
+    assert budget.unbiased_best(scores, np.arange(1, 10)) == pytest.approx(known)
+    assert known[-1] == scores.max()
+
+
+def test_the_table_of_costs_says_what_its_times_are_of(tables: StudyTables) -> None:
+    named = report.cost_table(tables).columns
+    assert named[-4:] == ["n", "reached", "epochs to target", "time to target"]
+
+
+def test_many_trials_are_counted_with_commas(tables: StudyTables) -> None:
+    states = pd.Series(["stopped"] * 10_000)
+    many = replace(tables, trials=pd.DataFrame({"state": states}), sessions=tables.sessions.assign(trials=5_000))
+    said = summary.progress(many).replace("\N{NO-BREAK SPACE}", " ")
+    assert said == "Finished: 10,000 of 10,000 trials ended (10,000 stopped), 8 final runs."

@@ -2,7 +2,9 @@
 
 import re
 import zlib
+from dataclasses import replace
 from io import BytesIO
+from itertools import combinations as combinations_of
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 import analysis
-from analysis import style
-from analysis.figures import CHAPTERS, FIGURES, ON_REQUEST, Figure, chapters
+from analysis import importance, stats, style, verdicts, wording
+from analysis.figures import CHAPTERS, FIGURES, ON_REQUEST, Figure, chapters, combinations
 from analysis.figures.effects import MOST_SHOWN, shown
 from analysis.figures.predictions import short_names
+from analysis.intervals import Interval
 from analysis.tables import StudyTables
+from tests import sample_run
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
+HIGHEST = 9.2  # inches: a page of a paper
+PARAMETERS = sample_run.parameters()
 ABLATION = {
     **{"title": "T", "source": "X", "question": "Which?", "name": "own", "file": None, "scale": "full"},
     **{"figures": ["isolation", "gain"], "baseline": "resnet", "steps": ["resnet", "densenet"]},
@@ -44,12 +50,12 @@ EMPTY: dict[str, set[str]] = {
     "normal": OF_EXPERIMENTS,
     "ablation": set(),
     "restored": OF_EXPERIMENTS,
-    "one_trial": {"importance", "pairs", *OF_EXPERIMENTS},
+    "one_trial": {"best_of_k", "importance", "pairs", *OF_EXPERIMENTS},
     "all_failed": set(FIGURES) - {"effects", "timeline"},
     "no_final": {"test_scores", "final_curves", "speed", "class_accuracy", "confusion", "examples", *ON_REQUEST},
     "no_trial": set(FIGURES),
     "stopped_first": set(FIGURES)
-    - {"effects", "learning_curves", "rung_best", "quantile_curves", "spending", "timeline"},
+    - {"effects", "learning_curves", "rung_best", "best_of_k", "quantile_curves", "spending", "timeline"},
 }
 
 
@@ -283,11 +289,17 @@ def test_crowded_effects_show_the_best_the_worst_and_some_between(studies: dict[
     _, part, data = next(iter(figure.parts("effects", tables)))
     assert shown(data).equals(data)
     assert "are drawn, evenly" not in part.caption(data, tables)
-    copies = [data.assign(trial=data["trial"] + str(copy), score=data["score"] + copy / 1000) for copy in range(40)]
+    copies = [
+        data.assign(
+            trial=data["trial"] + str(copy), score=data["score"] + copy / 1000, winner=data["winner"] & (copy == 20)
+        )
+        for copy in range(40)
+    ]
     many = pd.concat(copies, ignore_index=True)
     few = shown(many)
-    sizes = few.groupby(["parameter", "length"]).size()
-    assert sizes.max() == MOST_SHOWN
+    sizes = few[~few["winner"]].groupby(["parameter", "length"]).size()
+    assert MOST_SHOWN - 1 <= sizes.max() <= MOST_SHOWN
+    assert len(few[few["winner"]]) == len(data[data["winner"]])
     for length in ("full", "short"):
         panel, all_of_it = (
             table[(table["parameter"] == "width") & (table["length"] == length)]["score"] for table in (few, many)
@@ -352,3 +364,132 @@ def test_the_fonts_of_a_pdf_have_the_letters_and_not_the_layout_tables_that_take
         assert "glyf" in font
         assert not {"GSUB", "GPOS", "GDEF"} & {*font.keys()}
     assert Options().drop_tables == before
+
+
+def test_no_interval_of_a_score_is_drawn_beyond_what_a_score_can_be(tmp_path: Path) -> None:
+    tables = analysis.read(SampleRun(trials=4, accidents=False).write(tmp_path))
+    final = tables.final.assign(val_score=0.999, test_score=[0.99, 1.0, 1.0, 0.995] * 2)
+    near = StudyTables(**{**vars(tables), "final": final})
+    assert max(interval.high for interval in verdicts.score_intervals(near).values()) > 1
+    scores, stages = (FIGURES[name].data(near) for name in ("test_scores", "gain"))
+    assert scores[scores["kind"] == "mean"]["high"].tolist() == [1.0, 1.0]
+    assert stages[stages["stage"] == 3]["high"].tolist() == [1.0, 1.0]
+    assert (stages["high"].dropna() <= 1).all()
+    assert wording.cut(Interval(-1.0, -2.0, 3.0, 3), {"metric": {"unit": "dB"}}) == Interval(-1.0, -2.0, 3.0, 3)
+
+
+def test_seven_spaces_are_told_apart_in_grey() -> None:
+    plan = {"spaces": dict.fromkeys("abcdefg")}
+    looks = [style.look(space, plan) for space in plan["spaces"]]
+    assert len({look["marker"] for look in looks}) == len({look["linestyle"] for look in looks}) == 7
+    assert len({style.hatch(space, plan) for space in plan["spaces"]}) == 7
+
+
+def test_no_figure_is_higher_than_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = [{**parameter, "name": f"{parameter['name']}_{copy}"} for copy in range(3) for parameter in PARAMETERS]
+    monkeypatch.setattr(sample_run, "parameters", lambda: [*PARAMETERS, *({**one, "when": None} for one in more)])
+    tables = analysis.read(SampleRun(trials=30).write(tmp_path))
+    for one in more:
+        tables.trials[one["name"]] = tables.trials["weight_decay"].map(lambda _, of=one: of.get("choices", [0.001])[0])
+    names = []
+    for name, figure in FIGURES.items():
+        for file, part, data in figure.parts(name, tables) if figure.is_for(tables.plan) else ():
+            if not data.empty:
+                assert drawn(part, data, tables).get_figheight() <= HIGHEST, file
+                names.append((file, part.title, data))
+    shown = [(file, title) for file, title, _ in names if file.startswith("effects-resnet")]
+    assert shown == [
+        ("effects-resnet", "Effect of each hyperparameter: resnet (1 of 3)"),
+        ("effects-resnet-part2", "Effect of each hyperparameter: resnet (2 of 3)"),
+        ("effects-resnet-part3", "Effect of each hyperparameter: resnet (3 of 3)"),
+    ]
+    parts = [list(data["parameter"].unique()) for file, _, data in names if file.startswith("effects-resnet")]
+    assert [len(part) for part in parts] == [11, 11, 10]
+    assert [name for part in parts for name in part] == [parameter["name"] for parameter in sample_run.parameters()]
+
+
+def test_effects_mark_the_winner_also_where_another_trial_ties_with_it(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    won = str(stats.winners(tables).set_index("space")["trial"]["resnet"])
+    full = tables.trials.query("space == 'resnet' and state == 'finished'")
+    tied = replace(tables, trials=tables.trials.assign(score=tables.trials["score"].mask(full["score"].notna(), 0.9)))
+    _, figure, data = next(iter(FIGURES["effects"].parts("effects", tied)))
+    canvas = drawn(figure, data, tied)
+    assert np.asarray(line(canvas, 0, "winner").get_ydata()).tolist() == [0.9]
+    assert set(data.loc[data["winner"], "trial"]) == {won}
+    assert figure.alt(data, tied).startswith(f"resnet: the winner, {won}, ")
+    assert f"winner, {won}" in [text.get_text() for text in canvas.legends[0].get_texts()]
+
+
+def test_best_settings_show_the_winner_and_what_applies_to_it(
+    studies: dict[str, StudyTables], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = studies["normal"]
+    won = str(stats.winners(tables).set_index("space")["trial"]["resnet"])
+    mine = tables.trials["trial"] == won
+    behind = replace(tables, trials=tables.trials.assign(score=tables.trials["score"].mask(mine, 0.0)))
+    epochs = behind.epochs.assign(val_score=behind.epochs["val_score"].mask(behind.epochs["trial"] == won, 0.0))
+    behind = replace(behind, epochs=epochs)  # the last of the ranking at full length, but retrained best
+    monkeypatch.setattr(combinations, "AXES", 2)
+    applies = [name for name in ("sgd_lr", "adamw_lr") if tables.trials.loc[mine, name].notna().item()]
+    other = {"sgd_lr": "adamw_lr", "adamw_lr": "sgd_lr"}[applies[0]]
+    monkeypatch.setattr(importance, "deciding", lambda *_: (MAX_EPOCHS, [other, "blocks", applies[0], "width"]))
+    _, figure, data = next(iter(FIGURES["best_settings"].parts("best_settings", behind)))
+    assert set(data["parameter"]) == {"blocks", applies[0]}
+    rows = data[data["winner"]]
+    assert set(rows["trial"]) == {won}
+    assert rows["rank"].iloc[0] == (tables.trials.query("space == 'resnet'")["state"] == "finished").sum()
+    canvas = drawn(figure, data, behind)
+    (bold,) = (marks for marks in canvas.axes[0].collections if marks.get_gid() == "winner")
+    (segment,) = bold.get_segments()  # type: ignore[attr-defined]
+    assert np.asarray(segment)[:, 1] == pytest.approx(rows["height"].to_numpy())
+    assert canvas.legends[0].get_texts()[0].get_text() == f"winner, {won}"
+    said = figure.alt(data, behind)
+    assert all(f"{name} " in said for name in ("width", "weight_decay", applies[0]))
+
+
+def test_a_study_of_many_spaces_has_no_figure_higher_than_a_page(tmp_path: Path) -> None:
+    spaces = tuple(f"space{number}" for number in range(15))
+    every = {**ABLATION, "baseline": "space0", "steps": list(spaces)}
+    tables = analysis.read(SampleRun(spaces=spaces, trials=3, experiment=every).write(tmp_path))
+    files = []
+    for name, figure in FIGURES.items():
+        if figure.per_space or not figure.is_for(tables.plan):
+            continue
+        for file, part, data in figure.parts(name, tables):
+            files.append(file)
+            if not data.empty:
+                assert drawn(part, data, tables).get_figheight() <= HIGHEST, file
+    assert {"learning_curves", "learning_curves-part2", "learning_curves-part3"} <= set(files)
+    parts = [data for file, _, data in FIGURES["learning_curves"].parts("learning_curves", tables)]
+    assert [list(part["space"].unique()) for part in parts] == [list(spaces[at : at + 5]) for at in (0, 5, 10)]
+    assert "(n = 15 of 15)" in FIGURES["learning_curves"].caption(parts[0], tables)
+    classes = [data["class"].unique().tolist() for _, _, data in FIGURES["class_accuracy"].parts("c", tables)]
+    assert [name for part in classes for name in part] == list(map(str, range(10)))
+    assert "All 360 test images" in FIGURES["class_accuracy"].caption(
+        next(iter(FIGURES["class_accuracy"].parts("c", tables)))[2], tables
+    )
+
+
+def test_numbers_at_risk_show_every_rung_and_do_not_run_together(studies: dict[str, StudyTables]) -> None:
+    tables = studies["normal"]
+    data = FIGURES["learning_curves"].data(tables)
+    plan = tables.plan | {"rungs": [2, 4, 8, 16, 32], "max_epochs": 50}
+    far = data[data["space"] == "resnet"].assign(at_risk=5000)
+    with style.style():
+        canvas = FIGURES["learning_curves"].canvas(far, {**plan, "spaces": {"resnet": plan["spaces"]["resnet"]}})
+        canvas.draw_without_rendering()
+        texts = canvas.axes[1].texts
+        boxes = [text.get_window_extent() for text in texts]
+    assert {2, 4, 8, 16, 32, 50} <= {text.get_position()[0] for text in texts}
+    assert not [(a, b) for a, b in combinations_of(boxes, 2) if a.overlaps(b)]
+
+
+def test_a_short_last_row_of_rungs_leaves_no_panel_without_numbers(studies: dict[str, StudyTables]) -> None:
+    tables, figure = studies["normal"], FIGURES["rung_best"]
+    one = figure.data(tables).query("epoch == 1")
+    data = pd.concat([one.assign(epoch=epoch) for epoch in (1, 2, 4, 8)])
+    panels = drawn(figure, data, tables).axes
+    labels = [(axes.get_xlabel(), axes.xaxis.get_tick_params()["labelbottom"]) for axes in panels[:4]]
+    assert [label for label, _ in labels] == ["", "epochs spent", "epochs spent", "epochs spent"]
+    assert [shown for _, shown in labels] == [False, True, True, True]

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from optuna.trial import TrialState
 
 from analysis.importers import SOURCES, Wanted, read_other
 from analysis.importers.imported import observed
-from analysis.report import main, write_report
+from analysis.report import main, parser, write_report
 from analysis.tables import StudyTables
 
 
@@ -169,6 +170,57 @@ def test_a_csv_file_of_trials(tmp_path: Path) -> None:
     tables = read_other(tmp_path / "t.csv", Wanted("loss", "min"))
     assert tables.trials["epochs_trained"].tolist() == [1, 1, 1]
     assert "no curves" in " ".join(tables.plan["imported"]["unknown"])
+
+
+def parameters_of(tables: StudyTables) -> set[str]:
+    return {p["name"] for space in tables.plan["spaces"].values() for p in space["parameters"]}
+
+
+def test_a_column_that_changes_in_any_trial_is_no_hyperparameter(tmp_path: Path) -> None:
+    """A result that happens to be the same at every epoch of the longest trial does not become a setting."""
+    epochs = frame()
+    epochs["val_loss"] = epochs["step"].where(epochs["run"] == "b", 0.7)
+    epochs.to_csv(tmp_path / "epochs.csv", index=False)
+    assert parameters_of(read_other(tmp_path / "epochs.csv", LOSS)) == {"lr"}
+
+
+def test_the_user_names_the_hyperparameters_where_a_row_is_a_trial(tmp_path: Path) -> None:
+    frame().groupby("run", as_index=False).last().assign(run=0.1).to_csv(tmp_path / "t.csv", index=False)
+    wanted = Wanted("loss", "min", by="net")
+    assert parameters_of(read_other(tmp_path / "t.csv", wanted)) == {"run", "step", "lr", "train_loss"}
+    tables = read_other(tmp_path / "t.csv", replace(wanted, parameters=("lr",)))
+    assert parameters_of(tables) == {"lr"}
+    assert list(tables.plan["spaces"]) == ["res", "plain"]
+    said = (
+        " ".join(read_other(tmp_path / "t.csv", w).plan["imported"]["unknown"])
+        for w in (wanted, replace(wanted, parameters=("lr",)))
+    )
+    assert ["--parameters names those that are" in text for text in said] == [True, False]
+    with pytest.raises(ValueError, match=r"--parameters has decay, but .* are lr, net, run, step, train_loss"):
+        read_other(tmp_path / "t.csv", replace(wanted, parameters=("lr", "decay")))
+    given = parser().parse_args(["t.csv", "--metric", "loss", "--parameters", "lr", "width"])
+    assert given.parameters == ["lr", "width"]
+
+
+def test_the_value_of_a_complete_optuna_trial_is_its_score(tmp_path: Path) -> None:
+    """Trial 0 returns its best, not its last; 1 reports nothing; 2 reports too little; 3 is pruned."""
+    path = tmp_path / "values.db"
+
+    def best(trial: optuna.trial.Trial) -> float:
+        trial.suggest_float("lr", 0.1, 1.0)
+        reported: list[float] = [[0.5, 0.9, 0.8], [], [0.3], [0.2]][trial.number]
+        for step, score in enumerate(reported):
+            trial.report(score, step)
+        if trial.number == 3:
+            raise optuna.TrialPruned
+        return max([0.6, *reported])
+
+    optuna.create_study(storage=f"sqlite:///{path}", direction="maximize").optimize(best, n_trials=4)
+    tables = read_other(path, Wanted())
+    assert tables.trials["score"].tolist() == [0.9, 0.6, 0.6, 0.2]
+    assert tables.trials["state"].tolist() == ["finished", "finished", "finished", "stopped"]
+    assert tables.epochs.query("trial == 'trial-0000'")["val_score"].tolist() == [0.5, 0.9, 0.9]
+    assert "for 3 of 3 it is not what the trial reported" in " ".join(tables.plan["imported"]["unknown"])
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,27 @@ def test_interquartile_mean_is_the_trimmed_mean_of_scipy() -> None:
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(by_hand, [0.025, 0.975])), abs=0.008)
 
 
+# Six runs on each of four data sets, and what rliable 1.2.0 (Agarwal et al. 2021, their own package) says of them.
+FIRST = {
+    "a": np.array([0.85, 0.95, 0.87, 0.96, 0.66, 0.82]),
+    "b": np.array([0.79, 0.71, 0.87, 0.78, 0.97, 0.81]),
+    "c": np.array([0.73, 0.62, 0.82, 0.91, 0.73, 0.78]),
+    "d": np.array([0.83, 0.69, 0.69, 0.92, 0.60, 0.81]),
+}
+RLIABLE_MEAN, RLIABLE_LOW, RLIABLE_HIGH = 0.8016666666666666, 0.755, 0.84583333  # 20,000 resamples
+RLIABLE_PROFILE = {0.5: 1.0, 0.7: 0.79166667, 0.8: 0.54166667, 0.9: 0.20833333}
+
+
+def test_interquartile_mean_and_profile_are_those_of_rliable() -> None:
+    found = several.interquartile_mean(FIRST, np.random.default_rng(0))
+    assert found.mean == pytest.approx(RLIABLE_MEAN)
+    assert (found.low, found.high) == pytest.approx((RLIABLE_LOW, RLIABLE_HIGH), abs=0.003)
+    profile = several.performance_profile(FIRST, np.array(list(RLIABLE_PROFILE)))
+    assert profile == pytest.approx(list(RLIABLE_PROFILE.values()))
+    by_hand = [np.mean([score > t for part in FIRST.values() for score in part]) for t in RLIABLE_PROFILE]
+    assert profile == pytest.approx(by_hand)
+
+
 def test_performance_profile_is_the_share_above() -> None:
     scores = {"a": np.array([0.1, 0.5]), "b": np.array([0.5, 0.6, 0.9])}
     found = several.performance_profile(scores, np.array([0.0, 0.5, 0.7]))

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as reference
 
 import analysis
-from analysis import audit, intervals, summary, verdicts, wording
+from analysis import audit, budget, intervals, summary, verdicts, wording
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, PER_CLASS, SampleRun
 
@@ -94,6 +94,30 @@ def test_seeds_that_are_not_shared_are_compared_by_welch(tmp_path: Path) -> None
     assert (pair["low"], pair["high"]) == pytest.approx((known.low, known.high))
     assert (pair["paired"], pair["n"], pair["superiority"]) == (False, 3, 1.0)
     assert np.isnan(pair["superiority_low"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "improvement"),  # the last as rliable 1.2.0 has it
+    [
+        ([0.85, 0.95, 0.87, 0.96, 0.66, 0.82], [0.93, 0.83, 0.68, 0.62, 0.89, 0.68], 0.6666666666666666),
+        ([0.79, 0.71, 0.87, 0.78, 0.97, 0.81], [0.36, 0.61, 0.37, 0.76, 0.56, 0.71], 0.9583333333333334),
+        ([0.73, 0.62, 0.82, 0.91, 0.73, 0.78], [0.59, 0.90, 0.81, 0.75, 0.66, 0.63], 0.6111111111111112),
+    ],
+)
+def test_superiority_of_seeds_that_are_not_shared_is_rliables_probability_of_improvement(
+    tmp_path: Path, first: list[float], second: list[float], improvement: float
+) -> None:
+    tables = study(tmp_path, 12, predictions=False, metric="f1")
+    final = tables.final[
+        np.where(tables.final["space"] == "resnet", tables.final["seed"] <= 6, tables.final["seed"] > 6)
+    ]
+    apart = scored(replace(tables, final=final), resnet=first, densenet=second)
+    pair = verdicts.judge(apart).pairs.iloc[0]
+    assert (pair["first"], pair["paired"]) == ("resnet", False)
+    assert pair["superiority"] == pytest.approx(improvement)
+    assert pair["superiority"] == pytest.approx(reference.mannwhitneyu(first, second).statistic / 36)
+    beats = [1.0 if a > b else 0.5 if a == b else 0.0 for a in first for b in second]
+    assert pair["superiority"] == pytest.approx(np.mean(beats))
 
 
 def test_probability_of_superiority_counts_ties_half(tmp_path: Path) -> None:
@@ -256,3 +280,29 @@ def test_a_final_run_that_diverged_beside_others_is_minded(tmp_path: Path) -> No
     assert "Not tested" not in summary.headline(tables, judged)
     (said,) = summary.warnings(tables, judged)
     assert plain(said) == "densenet: 1 of 4 final runs diverged or failed: the loss is not finite."
+
+
+@pytest.mark.parametrize(
+    ("numbers", "written"),
+    [
+        ([], ""),
+        ([7], "7"),
+        ([3, 4], "3, 4"),
+        ([1, 2, 3, 7, 9, 10], "1-3, 7, 9, 10"),
+        (list(range(1, 501)), "1-500"),
+        (list(range(2, 41, 2)), "2, 4, 6, 8, 10, 12, 14, 16 and 12 more"),
+    ],
+)
+def test_numbers_that_follow_one_another_are_written_as_ranges(numbers: list[int], written: str) -> None:
+    assert wording.ranges(numbers) == written
+
+
+def test_a_space_ahead_with_every_number_of_trials_makes_no_long_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "ahead_with_few_trials", lambda *_: list(range(1, 501)))
+    monkeypatch.setattr(budget, "lead", lambda *_: (9.0, [4, 5, 6, 9]))
+    tables = study(tmp_path, 3)
+    (row,) = summary.pair_rows(tables, verdicts.judge(tables))
+    assert row["second ahead at k trials"][0] == "1-500"
+    assert row["curves cross at"][0] == "4-6, 9"

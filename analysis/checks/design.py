@@ -1,5 +1,6 @@
 """Is the comparison fair by its design? Checks 9 to 13 and 16."""
 
+import glob
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -73,8 +74,8 @@ def plots(record: Record) -> Iterator[Answer]:
         if trials.empty:
             yield Answer("NOT TESTABLE", space, "no trial yet")
             continue
-        path = folder / f"effects-{space}.csv"
-        drawn = pd.read_csv(path, usecols=["parameter", "trial"]) if path.is_file() else pd.DataFrame()
+        files = [path for name in ("", "-part*") for path in folder.glob(f"effects-{glob.escape(space)}{name}.csv")]
+        drawn = pd.concat([pd.DataFrame(), *(pd.read_csv(path, usecols=["parameter", "trial"]) for path in files)])
         shown = drawn.nunique() if len(drawn) else {"parameter": 0, "trial": 0}
         varied = int(trials[[p["name"] for p in searched(record.plan, space)]].notna().any().sum())
         found = f"{shown['parameter']} of {varied} hyperparameters, {shown['trial']} of {len(trials)} trials drawn"

@@ -15,7 +15,7 @@ NO_FILES: Final = ("digits", "hazy")  # with which --data-dir is refused
 _LONGEST_NAME: Final = 150  # characters: names of run folders have a limit
 
 
-EDIT: Final[Changes] = {"edit": True}  # the space file is edited, then the same flags again
+EDIT: Final[Changes] = {"edit": True}  # the space file is edited; then the same flags, begun with this study's best
 REPORT: Final[Changes] = {"report": True}
 _ALONE: Final = {"report", "seed", "spaces"}  # what is no change of the one study that would mend the rest
 
@@ -86,14 +86,21 @@ def _flags(record: Record, changes: Changes) -> list[str]:
         flags += ["--data-dir", _short(Path(plan["data_dir"]))]
     if epochs := stats.budget(record.tables).get("epochs"):
         flags += ["--epoch-budget", str(int(epochs))]
-    warm = {one["run"]: None for found in plan.get("warm_start", {}).values() for one in found["configs"]}
-    flags += ["--warm-start", *map(_short, map(Path, warm))] if warm else []
+    warm = _warm(record, changes)
+    flags += ["--warm-start", *map(_short, warm)] if warm else []
     for name, value in used.items():
         if name == "edit":
             continue
         flags += [f"--{name.replace('_', '-')}", str(value)]
     flags += [f"--{name.replace('_', '-')}" for name in ("fp32", "no_stopping") if plan.get(name)]
     return [*flags, "--runs", _short(folder)]
+
+
+def _warm(record: Record, changes: Changes) -> list[Path]:
+    """Return the studies whose best configurations the new one begins with: this one too where its space is edited."""
+    own = [record.tables.run_dir] if "edit" in changes and len(stats.full_length(record.tables)) else []
+    earlier = record.plan.get("warm_start", {}).values()
+    return list(dict.fromkeys([*own, *(Path(one["run"]) for found in earlier for one in found["configs"])]))
 
 
 def _experiment(plan: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from analysis.figures.figure import Figure
 from analysis.figures.importance import IMPORTANCE
 from analysis.figures.predictions import CLASS_ACCURACY, CONFUSION, EXAMPLES
 from analysis.figures.quantiles import QUANTILE_CURVES
+from analysis.figures.random_search import BEST_OF_K
 from analysis.figures.repeats import AGREEMENT, LATE_SPREAD, THROUGHPUT, TIME_RATIO
 from analysis.figures.restorations import BEFORE_AND_AFTER, RESTORED
 from analysis.figures.scores import TEST_SCORES, WORTH
@@ -34,6 +35,7 @@ CHAPTERS: dict[str, dict[str, Figure[StudyTables]]] = {
     "The search": {
         "best_so_far": BEST_SO_FAR,
         "rung_best": RUNG_BEST,
+        "best_of_k": BEST_OF_K,
         "quantile_curves": QUANTILE_CURVES,
         "learning_curves": LEARNING_CURVES,
         "spending": SPENDING,

@@ -60,7 +60,7 @@ def draw_cost(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
         axes.plot(front["value"], front["score"], drawstyle="steps-post", color=style.INK, linewidth=1, gid="front")
         for space in rows["space"].unique():
             _marks(axes, rows[rows["space"] == space], style.look(space, plan), len(data) > style.MANY_MARKS)
-        _log_axis(axes, rows["value"])
+        log_axis(axes, rows["value"])
         axes.set_xlabel(COSTS[cost])
         axes.grid(axis="y")
     style.score_axis(grid[0].yaxis, plan, "validation")
@@ -74,7 +74,8 @@ def _marks(axes: Axes, rows: pd.DataFrame, look: dict[str, Any], many: bool) -> 
     axes.plot(won["value"], won["score"], markersize=8, markeredgecolor=style.INK, gid="winner", **mark)
 
 
-def _log_axis(axes: Axes, values: "pd.Series[Any]") -> None:
+def log_axis(axes: Axes, values: "pd.Series[Any]") -> None:
+    """Give x a logarithmic scale with a few round numbers, a little beyond the values on both sides."""
     axes.set_xscale("log")
     low, high = float(values.min()), float(values.max())
     axes.set_xlim(low / 1.5, high * 1.5)

@@ -1,5 +1,6 @@
 """Learning curves: of every trial of the search, and of the final runs."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from analysis import stats, style, wording
-from analysis.figures.figure import Figure, Plan
+from analysis.figures.figure import Figure, Plan, pages
 from analysis.tables import StudyTables, is_restoration
 
 # How a curve's end is marked. A finished trial needs no mark: its curve reaches the last epoch.
@@ -24,6 +25,8 @@ ENDS: dict[str, tuple[dict[str, Any], str]] = {
 }
 FACETS = 3  # in a row
 ROOM = 72  # digits that fit under a facet as wide as the figure
+LEVELS = 3  # lines of numbers under a facet: the first rungs stand too close for one
+LINE = 0.15  # inches: the height of one
 
 
 def learning_curves_data(tables: StudyTables) -> pd.DataFrame:
@@ -35,7 +38,12 @@ def learning_curves_data(tables: StudyTables) -> pd.DataFrame:
     """
     trials = tables.trials[["trial", "space", "state"]]
     rows = tables.epochs[["trial", "epoch", "val_score"]].merge(trials, on="trial").dropna(subset="val_score")
-    rows = rows.sort_values(["trial", "epoch"], kind="stable").merge(stats.at_risk(tables), on=["space", "epoch"])
+    order = {space: place for place, space in enumerate(tables.plan["spaces"])}
+    rows = (
+        rows.assign(place=rows["space"].map(order))
+        .sort_values(["place", "trial", "epoch"], kind="stable")
+        .merge(stats.at_risk(tables), on=["space", "epoch"])
+    )
     rows["winner"] = rows["trial"].isin(stats.winners(tables)["trial"])
     rows["end"] = ~rows["trial"].duplicated(keep="last")
     return rows[["space", "trial", "epoch", "val_score", "state", "winner", "end", "at_risk"]]
@@ -46,8 +54,10 @@ def draw_learning_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None
     spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
     columns = min(len(spaces), FACETS)
     rows = -(-len(spaces) // columns)
-    canvas.set_figheight(0.6 + 3.3 * rows)
-    grid = canvas.subplots(2 * rows, columns, squeeze=False, height_ratios=[9, 1] * rows)
+    printed = _printed_epochs(plan, ROOM // columns // (len(str(data["at_risk"].max())) + 2))
+    lines = 1 + max(level for _, level in printed)
+    canvas.set_figheight(0.6 + (3.15 + LINE * lines) * rows)
+    grid = canvas.subplots(2 * rows, columns, squeeze=False, height_ratios=[3, LINE * (lines + 1)] * rows)
     top = grid[0, 0]
     for place, space in enumerate(spaces):
         row, column = divmod(place, columns)
@@ -58,7 +68,7 @@ def draw_learning_curves(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None
         if column:
             axes.set_ylabel("")
             axes.tick_params(labelleft=False)
-        _at_risk_row(under, data[data["space"] == space], plan, ROOM // columns, first=column == 0)
+        _at_risk_row(under, data[data["space"] == space], plan, printed, first=column == 0)
     for axes in _unused(grid, len(spaces), columns):
         axes.set_visible(False)
     style.legend_below(canvas, _legend(data, plan), columns=5)
@@ -117,31 +127,38 @@ def _mark_ends(axes: Axes, ends: pd.DataFrame, colour: str, many: bool) -> None:
     )
 
 
-def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, room: int, first: bool) -> None:
-    """Print how many trials trained that epoch, at the rungs and a few epochs more, in `room` for so many digits."""
+def _at_risk_row(axes: Axes, data: pd.DataFrame, plan: Plan, printed: list[tuple[int, int]], first: bool) -> None:
+    """Print how many trials trained that epoch, at the epochs and in the lines of `printed`."""
     counts = data.drop_duplicates("epoch").set_index("epoch")["at_risk"]
-    digits = len(str(counts.max()))
-    for epoch in _printed_epochs(plan, numbers=room // (digits + 2)):
-        axes.text(
-            epoch, 0.5, str(counts.get(epoch, 0)), ha="center", va="center", color=style.INK, fontsize=style.at_most(8)
-        )
+    lines = 1 + max(level for _, level in printed)
+    text: dict[str, Any] = {"ha": "center", "va": "center", "color": style.INK, "fontsize": style.at_most(8)}
+    for epoch, level in printed:
+        axes.text(epoch, 1 - (level + 0.5) / lines, str(counts.get(epoch, 0)), **text)
     axes.set_xlim(0.5, plan["max_epochs"] + 0.5)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     if first:
+        digits = len(str(counts.max()))
         axes.set_ylabel("trials", rotation=0, ha="right", va="center", fontsize=style.at_most(8), labelpad=4 * digits)
 
 
-def _printed_epochs(plan: Plan, numbers: int) -> list[int]:
-    """Return the epochs at which so many numbers fit side by side: the ends, the rungs, and every nth."""
+def _printed_epochs(plan: Plan, numbers: int) -> list[tuple[int, int]]:
+    """Return the epochs whose numbers are printed, with the line of each, where so many fit side by side: the last, the
+    rungs, at which trials drop out, in further lines where they stand close, the first, and every nth.
+    """
     last = plan["max_epochs"]
-    apart = max(1, -(-last // min(9, numbers)))
-    wanted = [1, last, *plan["rungs"], *range(1, last + 1, apart)]
-    printed: list[int] = []
-    for epoch in wanted:
-        if all(abs(epoch - other) >= apart for other in printed):
-            printed.append(epoch)
+    apart = max(1, -(-last // max(1, min(9, numbers))))
+    printed: list[tuple[int, int]] = []
+
+    def free(epoch: int, level: int) -> bool:
+        return all(abs(epoch - other) >= apart for other, line in printed if line == level)
+
+    for epoch in dict.fromkeys((last, *plan["rungs"], 1)):
+        printed += [(epoch, level) for level in range(LEVELS) if free(epoch, level)][:1]
+    for epoch in range(1, last + 1, apart):
+        if all(free(epoch, level) for level in range(LEVELS)):
+            printed.append((epoch, 0))
     return sorted(printed)
 
 
@@ -160,13 +177,14 @@ def _legend(data: pd.DataFrame, plan: Plan) -> list[Line2D]:
 
 def caption_learning_curves(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what is drawn and that no mean is."""
-    drawn, total = data["trial"].nunique(), len(tables.trials)
+    drawn, total = data["trial"].nunique(), int(tables.trials["space"].isin(data["space"]).sum())
     left = total - drawn
     missing = f" {wording.count(left, 'trial')} without any finite score cannot be drawn." if left else ""
     return (
-        f"Validation {tables.plan['metric']['name']} after each epoch, one line per trial (n = {drawn} of {total}); a "
-        "mark shows where and why a trial ended early. Dotted: the rungs at which ASHA decides. The row below counts "
-        f"the trials that trained that epoch. No mean is drawn: it would be one of survivors.{missing}"
+        f"Validation {tables.plan['metric']['name']} after each epoch, one line per trial (n = {drawn:,} of "
+        f"{total:,}); a mark shows where and why a trial ended early. Dotted: the rungs at which ASHA decides. The "
+        "numbers below count the trials that trained that epoch: the rungs', the first and the last, and some between. "
+        f"No mean is drawn: it would be one of survivors.{missing}"
     )
 
 
@@ -285,6 +303,7 @@ LEARNING_CURVES = Figure(
     caption=caption_learning_curves,
     alt=alt_learning_curves,
     absent="No trial has completed an epoch with a finite score yet.",
+    pieces=partial(pages, column="space", most=2 * FACETS),
 )
 FINAL_CURVES = Figure(
     title="Loss and score of the final runs",

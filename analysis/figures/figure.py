@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
@@ -25,6 +26,18 @@ class Planned(Protocol):
 Source = TypeVar("Source", bound=Planned)
 
 
+def whole(data: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the data of a figure as its only piece."""
+    return [data]
+
+
+def pages(data: pd.DataFrame, column: str, most: int) -> list[pd.DataFrame]:
+    """Return the data in as few pieces as have at most `most` values of `column` each, in their order and evenly."""
+    values = data[column].unique()
+    groups = np.array_split(np.arange(len(values)), max(1, -(-len(values) // most)))
+    return [data[data[column].isin(values[group])].reset_index(drop=True) for group in groups]
+
+
 @dataclass(frozen=True)
 class Figure(Generic[Source]):
     """One figure of the report.
@@ -32,8 +45,9 @@ class Figure(Generic[Source]):
     `data` gives the table that is drawn (and written as CSV, except a column `image`); where it is empty, the
     report prints `absent` instead. `draw` puts that table on an empty canvas of a given width, whose height it sets;
     labels and scales come from the plan. `caption` says estimator, band, n and filter; `alt` states the finding with
-    numbers. `per_space`: one figure for each space. `narrow`: it stands in one column of a page that has two.
-    `task`: the only one whose studies have it, `classification` or `restoration`; empty: all.
+    numbers. `per_space`: one figure for each space. `pieces`: what is drawn in figures of its own, so that each fits a
+    page. `narrow`: it stands in one column of a page that has two. `task`: the only one whose studies have it,
+    `classification` or `restoration`; empty: all.
     """
 
     title: str
@@ -43,6 +57,7 @@ class Figure(Generic[Source]):
     alt: Callable[[pd.DataFrame, Source], str]
     absent: str
     per_space: bool = False
+    pieces: Callable[[pd.DataFrame], list[pd.DataFrame]] = whole
     narrow: bool = False
     task: str = ""
 
@@ -57,11 +72,19 @@ class Figure(Generic[Source]):
         return canvas
 
     def parts(self, name: str, tables: Source) -> Iterator[tuple[str, "Figure[Source]", pd.DataFrame]]:
-        """Yield file name, figure and data: once for the whole study, or once per space where `per_space`."""
+        """Yield file name, figure and data: for each piece of the study, or of each space where `per_space`."""
         data = self.data(tables)
-        if not self.per_space or data.empty:
+        if data.empty:
             yield name, self, data
-            return
-        for space in (space for space in tables.plan["spaces"] if (data["space"] == space).any()):
-            titled = replace(self, title=f"{self.title}: {space}")
-            yield f"{name}-{space}", titled, data[data["space"] == space].reset_index(drop=True)
+        elif not self.per_space:
+            yield from self._split(name, self.title, data)
+        else:
+            for space in (space for space in tables.plan["spaces"] if (data["space"] == space).any()):
+                rows = data[data["space"] == space].reset_index(drop=True)
+                yield from self._split(f"{name}-{space}", f"{self.title}: {space}", rows)
+
+    def _split(self, name: str, title: str, data: pd.DataFrame) -> Iterator[tuple[str, "Figure[Source]", pd.DataFrame]]:
+        pieces = self.pieces(data)
+        for number, piece in enumerate(pieces, 1):
+            of = f" ({number} of {len(pieces)})" if len(pieces) > 1 else ""
+            yield f"{name}-part{number}" if number > 1 else name, replace(self, title=f"{title}{of}"), piece

@@ -22,7 +22,7 @@ def draw_importance(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     best, half = data[data["target"] == "best"], data[data["target"] == "half"]
     names = list(best[best["epoch"] == last].sort_values("importance", ascending=False, kind="stable")["parameter"])
     epochs = [epoch for epoch in [*plan["rungs"], plan["max_epochs"]] if (best["epoch"] == epoch).any()]
-    canvas.set_figheight(1.3 + 0.2 * len(names))
+    canvas.set_figheight(1.3 + style.height_of_rows(len(names), 0.2))
     panels = canvas.subplots(1, 3, sharey=True, width_ratios=[3, 3, 0.6 + 0.45 * len(epochs)])
     _dots(panels[0], best[best["epoch"] == last], names, space, plan)
     panels[0].set_title(f"best {best['best'].iloc[0]} at epoch {last}")

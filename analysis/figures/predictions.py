@@ -12,17 +12,26 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from analysis import balance, predictions, style, wording
-from analysis.figures.figure import Figure, Plan
+from analysis.figures.figure import Figure, Plan, pages
 from analysis.tables import StudyTables
 
 WRITTEN_CLASSES = 20  # up to here a confusion matrix has room for its numbers and names
 EXAMPLE_PIXELS = 128  # small images are enlarged to at least this, without smoothing
 
 
+def _class_height(spaces: int) -> float:
+    return 0.18 + 0.13 * spaces  # inches
+
+
+def class_pieces(data: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return as many classes together as fit a page."""
+    return pages(data, "class", max(1, int(style.ROWS / _class_height(data["space"].nunique()))))
+
+
 def draw_class_accuracy(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per class, the spaces beside each other in it."""
     spaces, classes = list(data["space"].unique()), list(data["class"].unique())
-    canvas.set_figheight(1.2 + (0.18 + 0.13 * len(spaces)) * len(classes))
+    canvas.set_figheight(1.2 + _class_height(len(spaces)) * len(classes))
     axes = canvas.subplots()
     step = min(0.22, 0.8 / len(spaces))  # the marks of a class stay between the lines around it
     for line in range(len(classes) - 1):
@@ -51,11 +60,12 @@ def caption_class_accuracy(data: pd.DataFrame, tables: StudyTables) -> str:
     first = data.drop_duplicates("space")
     runs = wording.listed([f"{row['space']} {wording.count(row['seeds'], 'seed')}" for row in first.to_dict("records")])
     mine = data[data["space"] == data["space"].iloc[0]]
+    images = tables.plan["dataset"]["splits"]["test"]["images"]
     sizes = " to ".join(str(size) for size in sorted({mine["images"].min(), mine["images"].max()}))
     return (
         f"Test accuracy per class of each winner, mean over its final runs ({runs}), with the 95 % Wilson interval of "
         f"one test set of {sizes} images per class: the seeds see the same images, so more seeds do not narrow it. All "
-        f"{mine['images'].sum():,} test images of {tables.plan['dataset']['name']}. {balance.said(tables)}".strip()
+        f"{images:,} test images of {tables.plan['dataset']['name']}. {balance.said(tables)}".strip()
     )
 
 
@@ -216,6 +226,7 @@ CLASS_ACCURACY = Figure(
     caption=caption_class_accuracy,
     alt=alt_class_accuracy,
     absent="No final run has predictions of the test split yet.",
+    pieces=class_pieces,
     task="classification",
 )
 CONFUSION = Figure(

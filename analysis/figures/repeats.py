@@ -75,7 +75,7 @@ def first_late(plan: Plan) -> int:
 
 def _draw(canvas: Canvas, data: pd.DataFrame, plan: Plan, *, label: str, log: bool, score: bool = False) -> None:
     """Draw a row per space: seeds as hollow marks, the mean with its interval above them."""
-    canvas.set_figheight(1.3 + 0.6 * len(present(data, plan)))
+    canvas.set_figheight(1.3 + style.height_of_rows(len(present(data, plan)), 0.6))
     axes = canvas.subplots()
     draw_rows(axes, data, plan)
     axes.margins(x=0.08)

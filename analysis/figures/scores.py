@@ -23,15 +23,7 @@ def test_scores_data(tables: StudyTables) -> pd.DataFrame:
     seeds = tested[["space", "trial", "seed"]].assign(kind="seed", score=tested["test_score"])
     trials = tested.drop_duplicates("space").set_index("space")["trial"]
     means = [
-        {
-            "space": space,
-            "trial": trials[space],
-            "kind": "mean",
-            "score": i.mean,
-            "low": i.low,
-            "high": i.high,
-            "n": i.n,
-        }
+        {"space": space, "trial": trials[space], "kind": "mean", "score": i.mean, **vars(wording.cut(i, tables.plan))}
         for space, i in verdicts.score_intervals(tables).items()
     ]
     columns = ["space", "trial", "kind", "seed", "score", "low", "high", "n"]
@@ -41,7 +33,7 @@ def test_scores_data(tables: StudyTables) -> pd.DataFrame:
 
 def draw_test_scores(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per space: seeds as hollow marks, the mean with its interval above them."""
-    canvas.set_figheight(1.3 + 0.7 * len(present(data, plan)))
+    canvas.set_figheight(1.3 + style.height_of_rows(len(present(data, plan)), 0.7))
     axes = canvas.subplots()
     draw_rows(axes, data, plan, "score")
     axes.margins(x=0.08)
@@ -92,7 +84,7 @@ def worth_data(tables: StudyTables) -> pd.DataFrame:
         found: list[Interval | None] = [_one_run(row[name], tables) for name in ("reference", "validation")]
         found += [_retrained(seeds, tables), tested.get(str(row["space"]))]
         rows += [
-            {"space": row["space"], "trial": row["trial"], "stage": place, **vars(i)}
+            {"space": row["space"], "trial": row["trial"], "stage": place, **vars(wording.cut(i, tables.plan))}
             for place, i in enumerate(found)
             if i is not None
         ]

@@ -110,8 +110,10 @@ def draw_rung_best(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
         axes.set_title(f"score at epoch {rung}")
         axes.grid(axis="y")
         style.score_axis(axes.yaxis, plan, "validation")
-    for axes in grid[-1]:
-        axes.set_xlabel("epochs spent")
+    for place, axes in enumerate(grid.flat[: len(rungs)]):
+        if place + columns >= len(rungs):  # the lowest of its column, also where the last row is short
+            axes.set_xlabel("epochs spent")
+            axes.tick_params(labelbottom=True)
     for axes in grid[:, 1:].flat:
         axes.set_ylabel("")
     for axes in grid.flat[len(rungs) :]:

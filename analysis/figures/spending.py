@@ -1,10 +1,13 @@
 """Where the budget went: epochs by what became of them, and who ran when."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -23,6 +26,8 @@ PARTS = {
 }
 ENDS_PER_SLOT = 100  # up to here a bar is wide enough for a white end
 NAMED_SLOTS = 24  # up to here each slot has its number
+BAR = 0.6  # height of a bar in the row of its slot
+FULL, OTHER = 0.9, 0.35  # how dark a trial at full length or a final run is, and any other trial
 
 
 def spending_data(tables: StudyTables) -> pd.DataFrame:
@@ -41,7 +46,7 @@ def spending_data(tables: StudyTables) -> pd.DataFrame:
 def draw_spending(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a stacked bar per space."""
     spaces = list(data["space"].unique())
-    canvas.set_figheight(1.4 + 0.42 * len(spaces))
+    canvas.set_figheight(1.4 + style.height_of_rows(len(spaces), 0.42))
     axes = canvas.subplots()
     table = data.pivot_table(index="space", columns="part", values="epochs", sort=False).loc[spaces]
     begin = np.zeros(len(spaces))
@@ -125,10 +130,9 @@ def draw_timeline(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     canvas.set_figheight(1.3 + min(0.34 * slots, 5.5))
     axes = canvas.subplots()
     unit, name = _unit(data["ended"].max())
-    thick = min(13.0, 300 / slots)  # points
     many = len(data) > style.MANY_MARKS
     for space in (space for space in plan["spaces"] if (data["space"] == space).any()):
-        _bars(axes, data[data["space"] == space], style.look(space, plan)["color"], unit, thick, many)
+        _bars(axes, data[data["space"] == space], space, plan, unit, many)
     for state, mark in (("failed", "s"), ("diverged", "X")):
         rows = data[data["state"] == state]
         axes.plot(rows["ended"] / unit, rows["slot"], mark, color=style.BAD, markersize=4, rasterized=many, gid=state)
@@ -141,30 +145,34 @@ def draw_timeline(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     style.legend_below(canvas, _legend(data, plan))
 
 
-def _bars(axes: Axes, rows: pd.DataFrame, colour: str, unit: float, thick: float, many: bool) -> None:
-    for kind, state, alpha in (("trial", "other", 0.35), ("trial", "finished", 0.9), ("final", "", 0.9)):
-        mine = rows[rows["kind"] == kind]
-        if kind == "trial":
-            mine = mine[(mine["state"] == "finished") == (state == "finished")]
-        x, y = mine[["began", "ended"]].to_numpy() / unit, mine["slot"].to_numpy(dtype=float)
-        lines = np.stack([x, np.column_stack([y, y])], axis=2)
-        bars = LineCollection(
-            list(lines), linewidths=thick, colors=colour, alpha=alpha, capstyle="butt", rasterized=many
-        )
-        axes.add_collection(bars)
-        if kind == "final":  # told from trials by a dark core
-            axes.add_collection(LineCollection(list(lines), linewidths=thick / 5, colors=style.INK, rasterized=many))
+def _bars(axes: Axes, rows: pd.DataFrame, space: str, plan: Plan, unit: float, many: bool) -> None:
+    full = (rows["kind"] == "final") | (rows["state"] == "finished")
+    for mine, dark in ((rows[~full], OTHER), (rows[full], FULL)):
+        corners = _corners(mine, unit)
+        look = _bar(space, plan, dark)
+        axes.add_collection(PolyCollection(list(corners), linewidths=0, rasterized=many, gid=f"bars-{space}", **look))
+    final = _corners(rows[rows["kind"] == "final"], unit)[:, :2]
+    final[..., 1] += BAR / 2
+    axes.add_collection(LineCollection(list(final), linewidths=2, colors=style.INK, rasterized=many))
     if len(rows) > ENDS_PER_SLOT * rows["slot"].nunique():  # the white ends would hide the bars
         return
-    ends = LineCollection(list(_ends(rows, unit, thick)), colors="white", linewidths=0.7, rasterized=many)
+    ends = LineCollection(list(_corners(rows, unit)[:, 1:3]), colors="white", linewidths=0.7, rasterized=many)
     axes.add_collection(ends)
 
 
-def _ends(rows: pd.DataFrame, unit: float, thick: float) -> npt.NDArray[np.float64]:
-    """Return a short upright line at the end of each bar."""
-    x, y = rows["ended"].to_numpy() / unit, rows["slot"].to_numpy(dtype=float)
-    half = 0.5 * min(1.0, thick / 22)
-    return np.stack([np.column_stack([x, x]), np.column_stack([y - half, y + half])], axis=2)
+def _corners(rows: pd.DataFrame, unit: float) -> npt.NDArray[np.float64]:
+    """Return the corners of the bars, (rows, 4, 2), from where each begins, around."""
+    began, ended = rows["began"].to_numpy(dtype=float) / unit, rows["ended"].to_numpy(dtype=float) / unit
+    above = rows["slot"].to_numpy(dtype=float) - BAR / 2
+    x, y = np.column_stack([began, ended, ended, began]), np.column_stack([above, above, above + BAR, above + BAR])
+    return np.stack([x, y], axis=2)
+
+
+def _bar(space: str, plan: Plan, dark: float) -> dict[str, Any]:
+    """Return how the bars of a space look: the colour, and lines of the other lightness over it."""
+    colour = style.look(space, plan)["color"]
+    lines = "white" if dark == FULL else colour
+    return {"facecolor": _pale(colour, dark), "edgecolor": lines, "hatch": style.hatch(space, plan)}
 
 
 def _unit(seconds: float) -> tuple[float, str]:
@@ -173,14 +181,12 @@ def _unit(seconds: float) -> tuple[float, str]:
     return (60.0, "minutes") if seconds < 3 * 3600 else (3600.0, "hours")
 
 
-def _legend(data: pd.DataFrame, plan: Plan) -> list[Line2D]:
+def _legend(data: pd.DataFrame, plan: Plan) -> list[Artist]:
     spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
-    lines = [Line2D([], [], color=style.look(space, plan)["color"], linewidth=7, label=space) for space in spaces]
-    kinds = [((data["kind"] == "trial") & (data["state"] == "finished"), 0.9, "trial at full length")]
-    kinds.append(((data["kind"] == "trial") & (data["state"] != "finished"), 0.35, "stopped or not finished"))
-    lines += [
-        Line2D([], [], color=style.QUIET, alpha=a, linewidth=7, label=name) for rows, a, name in kinds if rows.any()
-    ]
+    lines: list[Artist] = [Patch(linewidth=0, label=space, **_bar(space, plan, FULL)) for space in spaces]
+    kinds = [((data["kind"] == "trial") & (data["state"] == "finished"), FULL, "trial at full length")]
+    kinds.append(((data["kind"] == "trial") & (data["state"] != "finished"), OTHER, "stopped or not finished"))
+    lines += [Patch(facecolor=_pale(style.QUIET, dark), label=name) for rows, dark, name in kinds if rows.any()]
     if (data["kind"] == "final").any():
         lines.append(Line2D([], [], color=style.INK, linewidth=2, label="core: final run"))
     for state, mark in (("failed", "s"), ("diverged", "X")):
@@ -192,7 +198,7 @@ def _legend(data: pd.DataFrame, plan: Plan) -> list[Line2D]:
 def caption_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG001
     """Say what a bar is and how its beginning is known."""
     again = int((data["attempt"] > 1).sum())
-    more = f"; {again} of them began again after a pause or an interruption" if again else ""
+    more = f"; {again:,} of them began again after a pause or an interruption" if again else ""
     return (
         f"When each of {wording.count(len(data), 'attempt')} was on which of "
         f"{wording.count(int(data['slot'].max()), 'slot')}"
@@ -206,7 +212,7 @@ def alt_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG00
     span, slots = float(data["ended"].max()), int(data["slot"].max())
     busy = float((data["ended"] - data["began"]).sum()) / (span * slots) if span else 0.0
     counts = data["state"].value_counts()
-    parts = [f"{number} {state}" for state, number in counts.items()]
+    parts = [f"{number:,} {state}" for state, number in counts.items()]
     return (
         f"{wording.count(slots, 'slot')}, {wording.duration(span)} from the first start to the last end, slots "
         f"occupied {100 * min(busy, 1):.0f} % of it: {wording.listed(parts)}."

@@ -24,7 +24,7 @@ def scores_data(studies: Studies) -> pd.DataFrame:
 def draw_scores(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per data set, the architectures beside each other in it."""
     rows, spaces = list(data["data_set"].unique()), [s for s in plan["spaces"] if (data["space"] == s).any()]
-    canvas.set_figheight(1.1 + (0.22 + 0.14 * len(spaces)) * len(rows))
+    canvas.set_figheight(1.1 + style.height_of_rows(len(rows), 0.22 + 0.14 * len(spaces)))
     axes = canvas.subplots()
     step = min(0.22, 0.8 / len(spaces))
     for line in range(len(rows) - 1):

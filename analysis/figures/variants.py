@@ -24,7 +24,7 @@ def isolation_data(tables: StudyTables) -> pd.DataFrame:
     tested = stats.winning_finals(tables).dropna(subset="test_score")
     seeds = tested[["space", "seed"]].assign(kind="seed", value=tested["test_score"]).to_dict("records")
     means = [
-        {"space": space, "kind": "mean", "value": i.mean, "low": i.low, "high": i.high, "n": i.n}
+        {"space": space, "kind": "mean", "value": i.mean, **vars(wording.cut(i, tables.plan))}
         for space, i in judged.tested.items()
     ]
     gaps = [_gap(judged.pairs, space, baseline) | {"space": space, "kind": "gap"} for space in others]
@@ -39,7 +39,7 @@ def _gap(decided: pd.DataFrame, space: str, other: str) -> dict[str, Any]:
 def draw_isolation(canvas: Canvas, data: pd.DataFrame, plan: Plan) -> None:
     """Draw a row per variant: left its scores, right its gap to the baseline with the verdict."""
     spaces = present(data, plan)
-    canvas.set_figheight(1.4 + 0.6 * len(spaces))
+    canvas.set_figheight(1.4 + style.height_of_rows(len(spaces), 0.6))
     left, right = canvas.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     draw_rows(left, data, plan)
     for row, space in enumerate(spaces):
@@ -95,7 +95,7 @@ def steps_data(tables: StudyTables) -> pd.DataFrame:
     steps = [step for step in asked(tables.plan, "steps") or [] if step in judged.tested]
     rows: list[dict[str, Any]] = []
     for place, space in enumerate(steps if len(steps) > 1 else []):
-        mean = judged.tested[space]
+        mean = wording.cut(judged.tested[space], tables.plan)
         known = {"space": space, "step": place}
         rows.append({**known, "kind": "score", "value": mean.mean, "low": mean.low, "high": mean.high, "n": mean.n})
         if place:

@@ -1,4 +1,6 @@
-"""A CSV file: a row per trial, or per epoch of a trial. Columns that never change within a trial are its settings."""
+"""A CSV file: a row per trial, or per epoch of a trial. Columns that change within no trial are hyperparameters, unless
+`Wanted.parameters` names them.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -8,6 +10,10 @@ import pandas as pd
 from analysis.importers.imported import Imported, ImportedTrial, Wanted, finite
 
 UNKNOWN: Final = ["The file does not say on which data it trained, with which code, nor in which ranges it searched."]
+EVERY_COLUMN: Final = (
+    "Every column that changes within no trial counts as a hyperparameter, a result of the whole trial too; "
+    "--parameters names those that are."
+)
 ONE_ROW: Final = "A row is a trial (no --epoch-column), so each counts as one epoch and there are no curves."
 
 
@@ -34,15 +40,17 @@ def read(path: Path, wanted: Wanted) -> Imported:
         row = ", ".join(f"{key} {doubled.iloc[0][key]}" for key in keys)
         raise ValueError(f"{str(path)!r} has more than one row for {row}. Name the column that tells them apart.")
     trials = [_trial(str(key), rows, metric, wanted) for key, rows in frame.groupby(wanted.trial, sort=False)]
-    _keep_settings(trials)
-    unknown = UNKNOWN if wanted.epoch is not None else [*UNKNOWN, ONE_ROW]
-    return Imported(path.stem, "CSV file", metric, trials, list(unknown))
+    changing = _changing(frame, wanted)
+    for trial in trials:
+        trial.config = {name: value for name, value in trial.config.items() if name not in changing}
+    unknown = [*UNKNOWN, *([ONE_ROW] if wanted.epoch is None else []), *([] if wanted.parameters else [EVERY_COLUMN])]
+    return Imported(path.stem, "CSV file", metric, trials, unknown)
 
 
 def _trial(key: str, rows: pd.DataFrame, metric: str, wanted: Wanted) -> ImportedTrial:
     epochs = pd.Series(1, rows.index) if wanted.epoch is None else rows[wanted.epoch]
-    first = rows.drop(columns=[metric, wanted.trial, *([wanted.epoch] if wanted.epoch is not None else [])])
-    settled = {str(name): values.iloc[0] for name, values in first.items() if values.nunique(dropna=False) == 1}
+    others = rows.drop(columns=[metric, wanted.trial, *([wanted.epoch] if wanted.epoch is not None else [])])
+    settled = {str(name): values.iloc[0] for name, values in others.items()}
     config = {name: value.item() if hasattr(value, "item") else value for name, value in settled.items()}
     trial = ImportedTrial(key, {name: value for name, value in config.items() if not pd.isna(value)})
     trial.scores = {int(epoch): finite(float(score)) for epoch, score in zip(epochs, rows[metric], strict=True)}
@@ -53,10 +61,7 @@ def _trial(key: str, rows: pd.DataFrame, metric: str, wanted: Wanted) -> Importe
     return trial
 
 
-def _keep_settings(trials: list[ImportedTrial]) -> None:
-    """Leave out columns that change within some trial, as losses do, which look like settings in a short one."""
-    longest = max(trial.epochs for trial in trials)
-    whole = [set(trial.config) for trial in trials if trial.epochs == longest]
-    kept = set.union(*whole)
-    for trial in trials:
-        trial.config = {name: value for name, value in trial.config.items() if name in kept}
+def _changing(frame: pd.DataFrame, wanted: Wanted) -> set[str]:
+    """Return the columns that change within some trial, as losses do: results, also of a trial of a single epoch."""
+    different = frame.groupby(wanted.trial, sort=False).nunique(dropna=False)
+    return {str(name) for name in different if (different[name] > 1).any()}

@@ -34,7 +34,8 @@ OBSERVED: Final = "Ranges of hyperparameters are those that the trials happened 
 class Wanted:
     """What the user says about a table: the `metric` and whether a higher one is better, and what its columns are.
 
-    `by` is the hyperparameter that names the architecture; None: one space. `study` picks one of an Optuna storage.
+    `by` is the hyperparameter that names the architecture; None: one space. `parameters` are the hyperparameters, where
+    not all that look like ones are; empty: these. `study` picks one of an Optuna storage.
     `trial` and `epoch` name the columns of a CSV file; without `epoch` a row is a trial.
     """
 
@@ -44,6 +45,7 @@ class Wanted:
     study: str | None = None
     trial: str = "trial"
     epoch: str | None = None
+    parameters: tuple[str, ...] = ()
 
     def metric_of(self, names: Sequence[str]) -> str:
         """Return the metric, which must be one of `names`. Raises ValueError."""
@@ -88,6 +90,16 @@ class Imported:
         names = {name for trial in self.trials for name in trial.config}
         if wanted.by is not None and wanted.by not in names:
             raise ValueError(f"--by is {wanted.by!r}, but must be a hyperparameter: {', '.join(sorted(names))}.")
+        missing = sorted(set(wanted.parameters) - names)
+        if missing:
+            known = ", ".join(sorted(names)) or "(there are none)"
+            raise ValueError(
+                f"--parameters has {', '.join(missing)}, but those that change within no trial are {known}."
+            )
+        if wanted.parameters:
+            kept = {*wanted.parameters, wanted.by}
+            for trial in self.trials:
+                trial.config = {name: value for name, value in trial.config.items() if name in kept}
         longest = max(trial.epochs for trial in self.trials)
         return from_events(path, self._plan(path, wanted, longest), list(self._events(wanted, longest)))
 

@@ -11,6 +11,10 @@ from analysis.importers.imported import Imported, ImportedTrial, Json, Wanted, f
 
 STATES: Final = {"COMPLETE": "", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running", "WAITING": "running"}
 UNKNOWN: Final = ["The storage does not say on which data it trained, nor with which code."]
+VALUES: Final = (
+    "The value of a complete trial counts as its score at the last step of the study; for {} of {} it is not what the "
+    "trial reported there."
+)
 NO_STEPS: Final = "No trial reported intermediate values, so each counts as one epoch and there are no curves."
 HEADER: Final = b"SQLite format 3\x00"
 
@@ -53,14 +57,23 @@ def _study(storage: sqlite3.Connection, name: str, wanted: Wanted) -> Imported:
     rows = storage.execute("SELECT trial_id, number, state FROM trials WHERE study_id = ? ORDER BY number", (study,))
     trials = {key: ImportedTrial(f"trial-{number:04d}", {}, state=STATES[state]) for key, number, state in rows}
     ranges = _configs(storage, trials)
-    final = dict(storage.execute("SELECT trial_id, value FROM trial_values"))
     steps = _steps(storage, trials)
-    for key, trial in trials.items():
-        value = finite(final.get(key))
-        if not steps and value is not None:
-            trial.scores[1] = value
-    unknown = UNKNOWN if steps else [*UNKNOWN, NO_STEPS]
-    return Imported(name, "Optuna storage", wanted.metric or "value", list(trials.values()), list(unknown), ranges)
+    apart, complete = _values(storage, trials, {key for key, trial in trials.items() if not trial.state})
+    unknown = [*UNKNOWN, *([] if steps else [NO_STEPS]), *([VALUES.format(apart, complete)] if steps and apart else [])]
+    return Imported(name, "Optuna storage", wanted.metric or "value", list(trials.values()), unknown, ranges)
+
+
+def _values(storage: sqlite3.Connection, trials: dict[int, ImportedTrial], complete: set[int]) -> tuple[int, int]:
+    """Make the value of each complete trial its score at the last step of any, and return how many had another one
+    there, and how many are complete.
+    """
+    last, apart = max((trial.epochs for trial in trials.values()), default=0) or 1, 0
+    for key, number in storage.execute("SELECT trial_id, value FROM trial_values"):
+        value = finite(number)
+        if key in complete and value is not None:
+            apart += trials[key].scores.get(last) != value
+            trials[key].scores[last] = value
+    return apart, len(complete)
 
 
 def _configs(storage: sqlite3.Connection, trials: dict[int, ImportedTrial]) -> dict[str, Json]:
