@@ -10,6 +10,7 @@ images, and whatever else the source prints are those of the source, and nothing
 
 import argparse
 import csv
+import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -196,17 +197,21 @@ def shown(row: Row, measured: Row | None) -> dict[str, str]:
     seeds = f"n{wording.STUCK}={wording.STUCK}{found.n}"
     cells["ours"] = ", ".join([wording.short_interval(found, ACCURACY), seeds, *fewer])
     if "reported" in row:
-        cells["reported lies"] = PART if fewer else _place(row["reported"], found)
+        cells["reported lies"] = PART if fewer else _place(row, found)
     return cells
 
 
-def _place(reported: float, found: Interval) -> str:
+def _place(row: Row, found: Interval) -> str:
+    """Say whether the interval holds the reported score, or one that is printed so: 60 % is anything from 59.5 on."""
     if not found.known:
         return f"no interval below {SMALLEST_SAMPLE} seeds"
     low, high = wording.within(found, ACCURACY)
-    if low <= reported <= high:
+    printed = re.match(r"[\d]+(?:\.(\d+))? %", row["text"])
+    assert printed is not None, row["id"]
+    half = 0.5 * 10.0 ** -(2 + len(printed[1] or ""))
+    if low <= row["reported"] + half and row["reported"] - half <= high:
         return "inside"
-    return f"outside: ours is {'higher' if reported < low else 'lower'}"
+    return f"outside: ours is {'higher' if row['reported'] < low else 'lower'}"
 
 
 def load(path: Path) -> list[Row]:
@@ -262,12 +267,13 @@ INTRODUCTION: Final = """# What the sources reported, and what we measured
 Written by `python -m analysis.replication`, from `replication.csv` beside it and `analysis/reported.toml`: do not
 edit. The sources are those of `models/references.py`. "Ours" is the mean test accuracy of the same setting without a
 search, retrained with n fresh seeds, with its 95 % interval over seeds and test images; "reported lies" says whether
-the reported score, one run of theirs, is in that interval, or that ours is of a part of the images, which is no
-replication. Ours always differs in this: a fifth of the training images are kept for validation and not trained on
-(40,000 of 50,000 are left, 48,000 of 60,000), pixels are normalised by the mean and deviation of each channel, batches
-are shuffled, a last, smaller batch is left out, the running statistics of batch norm are averaged evenly over the first
-steps, and networks compute in bf16 where the hardware has it and images have at least 16x16 pixels. Where a source
-prints no training, `run as` below says what was taken, with the precision where the run folder knows it.
+the reported score, one run of theirs, may lie in that interval as it is rounded, or that ours is of a part of the
+images, which is no replication: the files at hand held the first of them alone. Ours always differs in this: a fifth of
+the training images are kept for validation and not trained on (40,000 of 50,000 are left, 48,000 of 60,000), pixels are
+normalised by the mean and deviation of each channel, batches are shuffled, a last, smaller batch is left out, the
+running statistics of batch norm are averaged evenly over the first steps, and networks compute in bf16 where the
+hardware has it and images have at least 16x16 pixels. Where a source prints no training, `run as` below says what was
+taken, with the precision where the run folder knows it.
 """
 
 

@@ -115,7 +115,9 @@ def listing() -> str:
             network = reference.build()
         shape = "x".join(map(str, reference.input_shape))
         classes = reference.classes or "-"
-        counts = f"{models.count_parameters(network):>12,}{models.multiply_adds(network, reference.input_shape):>14,}"
+        by_loops = reference.options.get("form") == "loop"  # of which nothing is counted
+        multiply_adds = "-" if by_loops else f"{models.multiply_adds(network, reference.input_shape):,}"
+        counts = f"{models.count_parameters(network):>12,}{multiply_adds:>14}"
         lines.append(f"{name:<20}{reference.network:<16}{shape:<10}{classes:>7}{counts}")
     networks = textwrap.wrap(f"Networks: {', '.join(sorted(models.MODELS))}", COLUMNS)
     return "\n".join([*lines, "", *networks])

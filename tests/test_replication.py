@@ -108,6 +108,8 @@ def test_the_reported_score_is_inside_or_outside_on_a_side() -> None:
     assert cell(0.59, 0.61) == "inside"
     assert cell(0.61, 0.63) == "outside: ours is higher"
     assert cell(0.55, 0.59) == "outside: ours is lower"
+    assert cell(0.604, 0.62) == "inside"  # 60 % is what 60.4 % is printed as
+    assert cell(0.606, 0.62) == "outside: ours is higher"
     assert cell(nothing, nothing, n=2) == "no interval below 3 seeds"
 
 

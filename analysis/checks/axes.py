@@ -16,6 +16,7 @@ End = Literal["low", "high"]
 
 MANY: Final = 10  # whole numbers in a range from here on are as good as continuous
 PARTS: Final = 4  # parts of a continuous range, where shares are compared
+MOST: Final = {"stages": 4}  # what the networks of the package have at most: it makes no range wider to ask for more
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,11 @@ class Axis:
         return found
 
     def is_natural(self, end: End) -> bool:
-        """Whether nothing lies beyond: below 0 (below 1 of whole numbers), above 1 of a share."""
+        """Whether nothing lies beyond: below 0 (below 1 of whole numbers), above 1 of a share or what networks have."""
         if end == "low":
             return self.low in ((0, 1) if self.whole else (0,))
+        if self.name in MOST:
+            return self.high == MOST[self.name]
         return self.high == 1 and not self.whole and self.low >= 0
 
     def wider(self, end: End) -> str:

@@ -257,9 +257,12 @@ def alt_best_settings(data: pd.DataFrame, tables: StudyTables) -> str:
     """State all settings of the winner, those without an axis too."""
     space, won = data["space"].iloc[0], _winner(data)
     trial: dict[Any, Any] = tables.trials.set_index("trial").loc[won].to_dict()
-    place = f"{int(data.loc[data['winner'], 'rank'].iloc[0]):,}"
+    mine = tables.trials[tables.trials["space"] == space]
+    as_far = mine[mine["epochs_trained"] >= trial["epochs_trained"]]
+    better, equal = int((as_far["score"] > trial["score"]).sum()), int((as_far["score"] == trial["score"]).sum()) - 1
+    tie = f", with {wording.count(equal, 'other')} of that score" if equal else ""
     settings = wording.configuration(trial, tables.plan["spaces"][space])
-    return f"{space}: the winner, {won}, number {place} of the ranking, has {settings}."
+    return f"{space}: the winner, {won}, number {better + 1:,} of the ranking{tie}, has {settings}."
 
 
 PAIRS = Figure(

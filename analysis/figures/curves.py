@@ -273,7 +273,7 @@ def caption_final_curves(data: pd.DataFrame, tables: StudyTables) -> str:
     """Say what thin and thick lines are."""
     runs = data.dropna(subset="final").groupby("space", sort=False)["final"].nunique()
     sizes = wording.listed([f"{space} n = {n}" for space, n in runs.items()])
-    of_loss = ""
+    of_loss = " Label smoothing and mixed images raise the loss of training, not that of validation."
     if is_restoration(tables.plan):
         of_loss = " Loss of training: the one that the winner was trained with; of validation: mean squared error."
     return (
