@@ -424,7 +424,7 @@ CASES: dict[str, dict[str, Case]] = {
         "NOT TESTABLE": (nothing, "no winner yet"),
     },
     "same_length": {
-        "PASS": (inside, "12 finished runs of 20 to 20 epochs"),
+        "PASS": (inside, "12 finished runs of 20 epochs"),
         "WARN": (tuned_length, "tuned: max_epochs"),
         "FAIL": (unequal_lengths, "3 finished runs of 15 to 20 epochs, 20 planned"),
         "NOT TESTABLE": (nothing, "no run finished"),

@@ -241,7 +241,8 @@ def same_length(record: Record) -> Iterator[Answer]:
     if lengths.empty:
         yield Answer("NOT TESTABLE", "study", "no run finished", "resume", {"trials": record.planned_trials})
         return
-    found = f"{wording.count(len(lengths), 'finished run')} of {lengths.min()} to {lengths.max()} epochs"
+    span = str(lengths.max()) if lengths.nunique() == 1 else f"{lengths.min()} to {lengths.max()}"
+    found = f"{wording.count(len(lengths), 'finished run')} of {span} epochs"
     if lengths.nunique() > 1:
         remedy = "do not compare them; run them again at one length"
         yield Answer("FAIL", "study", f"{found}, {record.max_epochs} planned", remedy, EDIT)

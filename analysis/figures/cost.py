@@ -118,8 +118,8 @@ def caption_cost(data: pd.DataFrame, tables: StudyTables) -> str:
     return (
         f"Validation {tables.plan['metric']['name']} in the search of every trial at full length "
         f"({wording.listed(sizes)}) against the network's parameters, its multiply-adds for one image and the seconds "
-        "it trained, which depend on the machine and on what ran beside it. Line: trials that none of any space beats "
-        "in both. Large: the winner of a space. One run each, no band; stopped trials have no score at full length."
+        "it trained, which depend on the machine and on what ran beside it. Line: trials "
+        "that none of any space beats, cheaper with a score as high or as cheap with a higher one. Large: the winner of a space. One run each, no band; stopped trials have no score at full length."
     )
 
 
@@ -131,7 +131,7 @@ def alt_cost(data: pd.DataFrame, tables: StudyTables) -> str:
         f"{row['trial']} with {large(row['value'])} {COSTS[cost]} at {wording.score(row['score'], tables.plan)}"
         for row in front.iloc[[0, -1] if len(front) > 1 else [0]].to_dict("records")
     ]
-    return f"The front holds {wording.count(len(front), 'trial')}: from {' to '.join(ends)}."
+    return f"The front holds {wording.count(len(front), 'trial')}: {'from ' * (len(ends) > 1)}{' to '.join(ends)}."
 
 
 def speed_data(tables: StudyTables) -> pd.DataFrame:
