@@ -212,7 +212,8 @@ def alt_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG00
     span, slots = float(data["ended"].max()), int(data["slot"].max())
     busy = float((data["ended"] - data["began"]).sum()) / (span * slots) if span else 0.0
     counts = data["state"].value_counts()
-    parts = [f"{number:,} {'stopped or paused' if state == 'stopped' else state}" for state, number in counts.items()]
+    counts = counts.rename({"stopped": "stopped or paused"})
+    parts = [f"{number:,} {state}" for state, number in counts.items()]
     return (
         f"{wording.count(slots, 'slot')}, {wording.duration(span)} from the first start to the last end, slots "
         f"occupied {100 * min(busy, 1):.0f} % of it: {wording.listed(parts)}."
