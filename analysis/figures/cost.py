@@ -118,8 +118,9 @@ def caption_cost(data: pd.DataFrame, tables: StudyTables) -> str:
     return (
         f"Validation {tables.plan['metric']['name']} in the search of every trial at full length "
         f"({wording.listed(sizes)}) against the network's parameters, its multiply-adds for one image and the seconds "
-        "it trained, which depend on the machine and on what ran beside it. Line: trials "
-        "that none of any space beats, cheaper with a score as high or as cheap with a higher one. Large: the winner of a space. One run each, no band; stopped trials have no score at full length."
+        "it trained, which depend on the machine and on what ran beside it. Line: trials that none of any space beats, "
+        "cheaper with a score as high or as cheap with a higher one. Large: the winner of a space. One run each, no "
+        "band; stopped trials have no score at full length."
     )
 
 
