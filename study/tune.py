@@ -54,6 +54,8 @@ NODE_SECONDS: Final = 2.0  # between two looks at which nodes there are
 ANSWER_SECONDS: Final = 120.0  # a node that has not answered by then is taken for one that cannot
 MOST_AT_ONCE: Final = 100_000  # Tune asks for so many trials at once; the engine gives as many as there are slots
 
+LEFT: Final = (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError)  # of a node that has gone meanwhile
+
 Value = TypeVar("Value")
 
 
@@ -384,6 +386,8 @@ def ask_nodes(question: Callable[[], str | None]) -> dict[str, str]:
     for task in answered:
         try:
             problem = ray.get(task)
+        except LEFT:  # no trial goes there
+            continue
         except ray.exceptions.RayError as error:
             problem = str(error).strip().splitlines()[-1]
         if problem is not None:

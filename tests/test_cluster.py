@@ -253,7 +253,13 @@ class Nodes:
         return self._cluster.add_node(**resources)
 
     def leave(self, node: Any) -> None:
+        """Take a node away, and wait until the cluster has noticed: else the next test still has it."""
+        before = self.alive()
         self._cluster.remove_node(node, allow_graceful=False)
+        deadline = time.monotonic() + 120
+        while len(self.alive()) >= len(before):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
     def alive(self) -> set[str]:
         return {node["NodeID"] for node in self._cluster.global_state.node_table() if node["Alive"]}
