@@ -201,12 +201,16 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
             cache.increase_max(*wanted)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Tune asks here every moment, so this is where workers that hang are killed. Tune then sees them dead."""
-        running = {_name(trial): trial for trial in tune_controller.get_live_trials() if trial.status == "RUNNING"}
+        """Tune asks here every moment, so this is where workers that hang are killed. Tune then sees them dead.
+
+        By itself it would look through all trials there ever were, those that wait are among the few that live.
+        """
+        live = tune_controller.get_live_trials()
+        running = {_name(trial): trial for trial in live if trial.status == "RUNNING"}
         with self._driver as engine:
             for key in engine.hung(running):
                 ray.kill(running[key].temporary_state.ray_actor)
-        return super().choose_trial_to_run(tune_controller)
+        return next((trial for trial in live if trial.status == "PENDING"), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Take in the facts of a step."""
