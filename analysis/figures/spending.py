@@ -149,7 +149,7 @@ def _bars(axes: Axes, rows: pd.DataFrame, space: str, plan: Plan, unit: float, m
     full = (rows["kind"] == "final") | (rows["state"] == "finished")
     for mine, dark in ((rows[~full], OTHER), (rows[full], FULL)):
         corners = _corners(mine, unit)
-        look = _bar(space, plan, dark)
+        look = _bar(space, plan, dark, hatched=not many)
         axes.add_collection(PolyCollection(list(corners), linewidths=0, rasterized=many, gid=f"bars-{space}", **look))
     final = _corners(rows[rows["kind"] == "final"], unit)[:, :2]
     final[..., 1] += BAR / 2
@@ -168,11 +168,15 @@ def _corners(rows: pd.DataFrame, unit: float) -> npt.NDArray[np.float64]:
     return np.stack([x, y], axis=2)
 
 
-def _bar(space: str, plan: Plan, dark: float) -> dict[str, Any]:
-    """Return how the bars of a space look: the colour, and lines of the other lightness over it."""
+def _bar(space: str, plan: Plan, dark: float, *, hatched: bool) -> dict[str, Any]:
+    """Return how the bars of a space look: the colour, and lines of the other lightness over it.
+
+    Of very many bars each is thinner than the lines, which would take seconds to draw.
+    """
     colour = style.look(space, plan)["color"]
     lines = "white" if dark == FULL else colour
-    return {"facecolor": _pale(colour, dark), "edgecolor": lines, "hatch": style.hatch(space, plan)}
+    hatch = style.hatch(space, plan) if hatched else None
+    return {"facecolor": _pale(colour, dark), "edgecolor": lines, "hatch": hatch}
 
 
 def _unit(seconds: float) -> tuple[float, str]:
@@ -183,7 +187,10 @@ def _unit(seconds: float) -> tuple[float, str]:
 
 def _legend(data: pd.DataFrame, plan: Plan) -> list[Artist]:
     spaces = [space for space in plan["spaces"] if (data["space"] == space).any()]
-    lines: list[Artist] = [Patch(linewidth=0, label=space, **_bar(space, plan, FULL)) for space in spaces]
+    hatched = len(data) <= style.MANY_MARKS
+    lines: list[Artist] = [
+        Patch(linewidth=0, label=space, **_bar(space, plan, FULL, hatched=hatched)) for space in spaces
+    ]
     kinds = [((data["kind"] == "trial") & (data["state"] == "finished"), FULL, "trial at full length")]
     kinds.append(((data["kind"] == "trial") & (data["state"] != "finished"), OTHER, "stopped or not finished"))
     lines += [Patch(facecolor=_pale(style.QUIET, dark), label=name) for rows, dark, name in kinds if rows.any()]
