@@ -85,10 +85,8 @@ def overview(tables: StudyTables, judged: Verdicts) -> PaperTable:
     shown = _texts(rows, units, plan)
     column = list(rows[0]).index(tested)
     bold = {(row, column) for row, leads in enumerate(leaders(judged.ranking)) if leads}
-    ranking = judged.ranking
-    if wording.is_fraction(plan):
-        ranking = ranking.assign(low=ranking["low"].clip(0, 1), high=ranking["high"].clip(0, 1))
-    return PaperTable(ranking, shown, _with_bold(summary.explained(tables)), bold)
+    ends = judged.ranking[["low", "high"]].clip(*wording.limits(plan))
+    return PaperTable(judged.ranking.assign(**ends), shown, _with_bold(summary.explained(tables)), bold)
 
 
 def _with_bold(note: str) -> str:

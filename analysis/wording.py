@@ -82,9 +82,14 @@ def short_interval(found: Interval, plan: Mapping[str, Any]) -> str:
     return f"{score(found.mean, plan)} ({' to '.join(ends)})"
 
 
+def limits(plan: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the least and the greatest that a score can be."""
+    return (0.0, 1.0) if is_fraction(plan) else (-math.inf, math.inf)
+
+
 def within(found: Interval, plan: Mapping[str, Any]) -> tuple[float, float]:
     """Return the ends of an interval of a score, cut where no score can be."""
-    least, most = (0.0, 1.0) if is_fraction(plan) else (-math.inf, math.inf)
+    least, most = limits(plan)
     return max(found.low, least), min(found.high, most)
 
 

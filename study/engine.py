@@ -192,10 +192,15 @@ class Engine:
         """The oldest trial that has not ended and whose space has some budget left."""
         return next((run for run in self.state.open_of("trial") if not self._used_up(run.space)), None)
 
+    def _waiting_trial(self) -> Run | None:
+        """The oldest trial that has no slot and whose space has some budget left."""
+        waiting = (run for run in self.state.open_of("trial") if run.state != "running")
+        return next((run for run in waiting if not self._used_up(run.space)), None)
+
     def _next_trial(self) -> Next:
-        for run in self.state.open_of("trial"):
-            if run.state in ("waiting", "interrupted") and not self._used_up(run.space):
-                return self._job(run)
+        run = self._waiting_trial()
+        if run is not None:
+            return self._job(run)
         space = self._space_in_turn()
         if space is None:
             return "wait"
@@ -224,8 +229,7 @@ class Engine:
         for space in self._spaces:
             self._choose(space, early=True)
         searching = {run.space for run in self.state.open_of("trial")}
-        waiting = [run for run in self._planned_finals() if run.state in ("waiting", "interrupted")]
-        run = min(waiting, key=lambda run: run.space in searching, default=None)
+        run = min(self._waiting_finals(), key=lambda run: run.space in searching, default=None)
         return "wait" if run is None else self._job(run)
 
     def _next_final(self) -> Next:
@@ -235,20 +239,19 @@ class Engine:
             self._search_ended = True
             for run in self.state.of_kind("trial"):
                 self._forget_checkpoint(run)
-        for run in self._planned_finals():
-            if run.state in ("waiting", "interrupted"):
-                return self._job(run)
+        for run in self._waiting_finals():
+            return self._job(run)
         if self._testing or any(run.state == "running" for run in self.state.open_of("final")):
             return "wait"
         finals = self.state.of_kind("final")
-        waiting = [run for run in self._planned_finals() if run.state == "finished" and run.tested is None]
-        untested = tuple(run.key for run in waiting)
+        done = [run for run in self._planned_finals() if run.state == "finished" and run.tested is None]
+        untested = tuple(run.key for run in done)
         self._testing = bool(untested)
         if not untested:
             return "done"
         tested = tuple(run.key for run in finals if run.tested is not None)
         folder = self.plan.folder.absolute() / "final"
-        networks = tuple(self._spaces[run.space].network for run in waiting)
+        networks = tuple(self._spaces[run.space].network for run in done)
         return OpenTest(untested, networks, folder, self.plan.fp32, self._storage("final"), tested)
 
     def _choose(self, space: str, *, early: bool = False) -> None:
@@ -286,6 +289,10 @@ class Engine:
             for chosen in self.state.chosen.values()
             for trial in chosen
         ]
+
+    def _waiting_finals(self) -> list[Run]:
+        """Those that are to be trained and have no slot."""
+        return [run for run in self._planned_finals() if run.state in ("waiting", "interrupted")]
 
     def _job(self, run: Run) -> Job:
         self.state.move(run, "running")
@@ -336,22 +343,20 @@ class Engine:
         self._cut_off(run, *REASONS)
         self._budget.hear(run)
         self._make_room(run)
+        self._forget_checkpoint(run)  # a worker that did not know of the end may have saved since
         return run.state == "running"
 
     def _make_room(self, run: Run) -> None:
         """Have a final run that began early leave its slot to the search once that has something to do again."""
         if run.kind == "final" and run.state == "running" and self._search_waits:
             self._record(self._ended(run, "interrupted", None))
-        elif run.kind == "final":  # overtaken, perhaps: its worker did not know, and may have saved since
-            self._forget_checkpoint(run)
 
     @property
     def _search_waits(self) -> bool:
         """Whether the search has something to do and no free slot for it."""
         if self._at_work < self.packing.slots or self.search_is_over:
             return False
-        waiting = (run for run in self.state.open_of("trial") if run.state in ("waiting", "interrupted"))
-        return self._space_in_turn() is not None or any(not self._used_up(run.space) for run in waiting)
+        return self._space_in_turn() is not None or self._waiting_trial() is not None
 
     def _cut_off(self, run: Run, *units: Unit) -> None:
         """Interrupt a trial whose space has used up its budget of one of these units."""

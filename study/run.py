@@ -16,7 +16,7 @@ from study.experiment import FULL, listing, read
 from study.launch import Outcome, foresee, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
-from study.silence import EPOCHS
+from study.silence import EPOCHS, FIRST_SECONDS
 from study.spaces import SPACES
 
 DEFAULT: Final = Plan(spaces=())
@@ -64,7 +64,10 @@ def _flags() -> Iterator[tuple[str, Callable[[str], Any], str, str]]:
     yield "--gpu-budget", _seconds, "TIME", hours
     budget = "time for the search, such as 90s, 30m or 2h, in equal parts for all spaces (default: none)"
     yield "--time-budget", _seconds, "TIME", budget
-    hangs = f"a trial without an epoch in this time hangs and is ended (default: {EPOCHS} times the longest epoch)"
+    hangs = (
+        f"a trial without an epoch in this time hangs and is ended (default: {EPOCHS} times the longest epoch, "
+        f"{FIRST_SECONDS / 3600:g} hours before one is known)"
+    )
     yield "--epoch-limit", _seconds, "TIME", hangs
     yield "--final-configs", int, "N", f"winners of each space that are retrained (default {DEFAULT.final_configs})"
     yield "--final-seeds", int, "N", f"fresh seeds for each of them (default {DEFAULT.final_seeds})"

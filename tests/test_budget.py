@@ -10,6 +10,7 @@ import pytest
 
 import analysis
 from analysis import budget
+from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, SampleRun
 
 
@@ -53,14 +54,21 @@ def test_expected_best_is_that_of_all_draws() -> None:
     assert budget.expected_best(scores, np.array([1, 2, 3])) == pytest.approx(known)
 
 
-def test_best_of_k_bounds_what_stopping_hid(tmp_path: Path) -> None:
-    tables = analysis.read(SampleRun(spaces=("resnet",), trials=7, final=False, accidents=False).write(tmp_path))
+def with_random_arm(folder: Path) -> StudyTables:
+    """Five random trials between the reference and one of TPE's; at full length two of them, 9 of 9 epochs."""
+    tables = analysis.read(SampleRun(spaces=("resnet",), trials=7, final=False, accidents=False).write(folder))
     trials = tables.trials
     trials["origin"] = ["reference", *["random"] * 5, "tpe"]
     trials["state"] = ["finished", "finished", "finished", "stopped", "diverged", "failed", "finished"]
     trials["epochs_trained"] = [9, 9, 9, 3, 2, 0, 9]
     trials["score"] = [0.99, 0.7, 0.9, 0.5, np.nan, np.nan, 0.99]
     trials["best_score"] = [0.99, 0.7, 0.9, 0.6, 0.3, np.nan, 0.99]
+    return tables
+
+
+def test_best_of_k_bounds_what_stopping_hid(tmp_path: Path) -> None:
+    tables = with_random_arm(tmp_path)
+    trials = tables.trials
     found = budget.best_of_k(tables)
     assert found["k"].to_list() == [1, 2]  # half of the 5 random ones
     low, high = [0.7, 0.9, 0.6, 0.1, 0.1], [0.7, 0.9, 0.7, 0.1, 0.1]

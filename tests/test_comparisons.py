@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Patch
 
 import analysis
 from analysis import budget, importance, report, style, summary
@@ -22,6 +23,7 @@ from analysis.figures.heights import heights, ticks
 from analysis.layers import layers
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, SampleRun, parameters
+from tests.test_budget import with_random_arm
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,18 @@ def test_white_ends_never_hide_the_bars(tables: StudyTables) -> None:
     assert whites(crowded) == 0
 
 
+def test_of_too_many_bars_for_hatches_the_caption_says_so(tables: StudyTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = FIGURES["timeline"]
+    data = figure.data(tables)
+    assert "by colour alone" not in figure.caption(data, tables)
+    monkeypatch.setattr(style, "MANY_MARKS", len(data) - 1)
+    assert "by colour alone" in figure.caption(data, tables)
+    with style.style():
+        canvas = figure.canvas(data, tables.plan)
+    assert {bars.get_hatch() for bars in canvas.axes[0].collections} == {None}
+    assert {patch.get_hatch() for patch in legend_of(canvas)[1] if isinstance(patch, Patch)} == {None}
+
+
 def test_bars_of_spaces_are_told_apart_without_colours(tables: StudyTables) -> None:
     figure = FIGURES["timeline"]
     with style.style():
@@ -255,13 +269,8 @@ def legend_of(canvas: Canvas) -> tuple[list[Any], list[Any]]:
 
 
 def test_the_expected_best_of_random_trials_by_hand(tmp_path: Path) -> None:
-    tables = analysis.read(SampleRun(spaces=("resnet",), trials=7, final=False, accidents=False).write(tmp_path))
+    tables = with_random_arm(tmp_path)
     trials = tables.trials
-    trials["origin"] = ["reference", *["random"] * 5, "tpe"]
-    trials["state"] = ["finished", "finished", "finished", "stopped", "diverged", "failed", "finished"]
-    trials["epochs_trained"] = [9, 9, 9, 3, 2, 0, 9]
-    trials["score"] = [0.99, 0.7, 0.9, 0.5, np.nan, np.nan, 0.99]
-    trials["best_score"] = [0.99, 0.7, 0.9, 0.6, 0.3, np.nan, 0.99]
     figure = FIGURES["best_of_k"]
     data = figure.data(tables)
     low, high = [0.7, 0.9, 0.6, 0.1, 0.1], [0.7, 0.9, 0.7, 0.1, 0.1]  # stopped: its best so far; the worst at the end

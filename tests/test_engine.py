@@ -373,11 +373,18 @@ def test_while_others_run_a_free_slot_waits_for_the_stage_that_follows(tmp_path:
     engine.close()
 
 
-def test_a_slot_that_the_search_leaves_idle_retrains_who_leads(tmp_path: Path) -> None:
-    engine = make(tmp_path, trials=2, policy=STOPPING)
+def a_leader(engine: Engine) -> Job:
+    """Have the first of two trials come to its end with 0.5; return the second one, at work in its slot."""
     first, second = engine.next_job(), engine.next_job()
     report(engine, first, *[0.5] * 9)
     assert report(engine, second, 0.6)
+    assert isinstance(second, Job)
+    return second
+
+
+def test_a_slot_that_the_search_leaves_idle_retrains_who_leads(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, policy=STOPPING)
+    second = a_leader(engine)
     early = engine.next_job()
     assert isinstance(early, Job)
     assert (early.kind, early.key) == ("final", "resnet-0000-seed1")
@@ -392,9 +399,7 @@ def test_a_slot_that_the_search_leaves_idle_retrains_who_leads(tmp_path: Path) -
 
 def test_final_runs_of_who_is_overtaken_end_and_never_see_the_test_split(tmp_path: Path) -> None:
     engine = make(tmp_path, trials=2, policy=STOPPING)
-    first, second = engine.next_job(), engine.next_job()
-    report(engine, first, *[0.5] * 9)
-    assert report(engine, second, 0.6)
+    second = a_leader(engine)
     done = engine.next_job()
     assert isinstance(done, Job)
     work(engine, done)
@@ -426,9 +431,7 @@ def test_final_runs_of_who_is_overtaken_end_and_never_see_the_test_split(tmp_pat
 
 def test_a_final_run_that_was_overtaken_before_its_worker_came_up_is_in_the_tables(tmp_path: Path) -> None:
     engine = make(tmp_path, trials=2, final_seeds=1, policy=STOPPING)
-    first, second = engine.next_job(), engine.next_job()
-    report(engine, first, *[0.5] * 9)
-    assert report(engine, second, 0.6)
+    second = a_leader(engine)
     early = engine.next_job()
     assert isinstance(early, Job)
     assert not report(engine, second, *[0.7] * 9)
@@ -469,13 +472,10 @@ def test_a_trial_that_is_chosen_again_has_its_final_runs_go_on(tmp_path: Path) -
 
 def test_an_early_final_run_leaves_its_slot_to_the_search(tmp_path: Path) -> None:
     engine = make(tmp_path, trials=2, policy=STOPPING, final_seeds=1)
-    first, second = engine.next_job(), engine.next_job()
-    report(engine, first, *[0.5] * 9)
-    assert report(engine, second, 0.6)
+    second = a_leader(engine)
     early = engine.next_job()
     assert report(engine, early, 0.5)
     engine.resize(slots(1), 1)  # a node has left, and with it the trial
-    assert isinstance(second, Job)
     engine.lost(second.key, "node lost")
     assert engine.next_job() == "wait"
     assert isinstance(early, Job)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from data_utils.splits import SearchData
 from study import slot
@@ -23,6 +24,15 @@ def impatient(digits: SearchData, monkeypatch: pytest.MonkeyPatch) -> Slot:
     few = replace(digits, train_index=digits.train_index[:128], validation_index=digits.validation_index[:64])
     test = digits.images.take(few.validation_index)
     return Slot(few, few.channel_statistics(), lambda: test, classes=10, cpus=1)
+
+
+@pytest.mark.parametrize("fp32", [True, False])
+def test_a_job_in_fp32_multiplies_in_fp32_and_the_next_one_as_it_says(
+    impatient: Slot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fp32: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", fp32)
+    impatient.begin(replace(job(tmp_path), fp32=fp32))
+    assert torch.backends.cudnn.allow_tf32 is not fp32
 
 
 def test_a_training_reports_when_it_is_due_and_can_be_left_for_another(impatient: Slot, tmp_path: Path) -> None:

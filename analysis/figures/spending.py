@@ -206,11 +206,13 @@ def caption_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: A
     """Say what a bar is and how its beginning is known."""
     again = int((data["attempt"] > 1).sum())
     more = f"; {again:,} of them began again after a pause or an interruption" if again else ""
+    alike = " Spaces are told apart by colour alone." if len(data) > style.MANY_MARKS else ""
     return (
         f"When each of {wording.count(len(data), 'attempt')} was on which of "
         f"{wording.count(int(data['slot'].max()), 'slot')}"
         f"{more}. A bar ends when the driver heard of the end, and begins no later than its epochs took, so what lies "
         "between bars is building, waiting and reports. White, where there is room: the end of a bar."
+        f"{alike}"
     )
 
 
@@ -218,8 +220,7 @@ def alt_timeline(data: pd.DataFrame, tables: StudyTables) -> str:  # noqa: ARG00
     """State how long it took and how busy the slots were."""
     span, slots = float(data["ended"].max()), int(data["slot"].max())
     busy = float((data["ended"] - data["began"]).sum()) / (span * slots) if span else 0.0
-    counts = data["state"].value_counts()
-    counts = counts.rename({"stopped": "stopped or paused"})
+    counts = data["state"].replace("stopped", "stopped or paused").value_counts()
     parts = [f"{number:,} {state}" for state, number in counts.items()]
     return (
         f"{wording.count(slots, 'slot')}, {wording.duration(span)} from the first start to the last end, slots "

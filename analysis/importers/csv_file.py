@@ -50,8 +50,8 @@ def read(path: Path, wanted: Wanted) -> Imported:
 def _trial(key: str, rows: pd.DataFrame, metric: str, wanted: Wanted) -> ImportedTrial:
     epochs = pd.Series(1, rows.index) if wanted.epoch is None else rows[wanted.epoch]
     others = rows.drop(columns=[metric, wanted.trial, *([wanted.epoch] if wanted.epoch is not None else [])])
-    settled = {str(name): values.iloc[0] for name, values in others.items()}
-    config = {name: value.item() if hasattr(value, "item") else value for name, value in settled.items()}
+    first = {str(name): values.iloc[0] for name, values in others.items()}
+    config = {name: value.item() if hasattr(value, "item") else value for name, value in first.items()}
     trial = ImportedTrial(key, {name: value for name, value in config.items() if not pd.isna(value)})
     trial.scores = {int(epoch): finite(float(score)) for epoch, score in zip(epochs, rows[metric], strict=True)}
     if min(trial.scores) < 1:
