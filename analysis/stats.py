@@ -28,7 +28,7 @@ def winners(tables: StudyTables) -> pd.DataFrame:
     `score` and `epochs_trained` are those of the search; where no trial reached full length, the winner is the one
     that came furthest, and its score does not compare with others.
     Chosen for final runs: the one whose final runs have the highest mean validation score, or, before they
-    are done, the highest score of the search. Nothing chosen yet: the best trial at full length. Never by the
+    are done, the one that the search ranks first. Nothing chosen yet: the best trial at full length. Never by the
     test split.
     """
     found = [_winner(tables, space) for space in tables.plan["spaces"]]
@@ -43,8 +43,8 @@ def _winner(tables: StudyTables, space: str) -> dict[str, Any] | None:
         return None
     done = tables.final[(tables.final["state"] == "finished") & tables.final["trial"].isin(chosen["trial"])]
     means = done.groupby("trial", sort=False)["val_score"].mean()
-    best = candidates.sort_values("score", ascending=False, kind="stable").iloc[0]
-    trial = str(means.idxmax()) if means.notna().any() else str(best["trial"])
+    first = chosen if len(chosen) else candidates.sort_values("score", ascending=False, kind="stable")
+    trial = str(means.idxmax()) if means.notna().any() else str(first["trial"].iloc[0])
     chose = candidates[candidates["trial"] == trial].iloc[0]
     known = {"score": float(chose["score"]), "epochs_trained": int(chose["epochs_trained"])}
     return {"space": space, "trial": trial, **known, "retrained": bool(len(done))}

@@ -93,6 +93,10 @@ class Asha:
                 return Promotion(trial, rung, Decision("continue", cutoff, len(ranked)))
         return None
 
+    def whatever_its_rank(self, trial: str, epoch: int) -> Promotion:
+        """Return that `trial`, which paused at `epoch`, goes on with no score to beat."""
+        return Promotion(trial, epoch, Decision("continue", None, len(self._ranked[epoch])))
+
     def take_up(self, trial: str, epoch: int) -> None:
         """Note that `trial`, which paused at `epoch`, goes on."""
         self._paused[epoch].remove((self._places[epoch][trial], trial))

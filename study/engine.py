@@ -181,6 +181,9 @@ class Engine:
 
     def _promotion(self, space: str) -> Promotion | None:
         """The paused trial to be taken up; when all else has ended the best of a rung, however few came there."""
+        reference = next((run for run in self.state.of_kind("trial", space)[:1] if run.state == "stopped"), None)
+        if reference is not None and self._goes_on_anyway(reference):
+            return self.state.asha[space].whatever_its_rank(reference.key, reference.epochs)
         open_runs = self.state.open_of("trial")
         last = not self._budget.has_trials(space) and not any(run.space == space for run in open_runs)
         return self.state.asha[space].promotion(least=1 if last else 0)
@@ -210,7 +213,7 @@ class Engine:
     def _take_up(self, promoted: Promotion) -> Job:
         """Go on with a paused trial."""
         run = self.state.runs[promoted.trial]
-        self._record(self._decided(run, promoted.epoch, run.score, promoted.decision))
+        self._record(self._decided(run, promoted.epoch, run.standing, promoted.decision))
         return self._job(run)
 
     def _new_trial(self, space: str) -> Job:
@@ -447,7 +450,8 @@ class Engine:
             error = f"validation score is {row['val_score']} in epoch {row['epoch']}"
             self._record(self._named(run, row), self._ended(run, "diverged", error, row["epoch"]))
             return
-        self._record(self._named(run, row), *self._verdict(run, row["epoch"], row["val_score"]))
+        standing = self.plan.policy.standing([*run.scores, row["val_score"]])
+        self._record(self._named(run, row), *self._verdict(run, row["epoch"], standing))
         if run.ended:
             self._same_failures.clear()
         self._forget_checkpoint(run)
@@ -456,8 +460,8 @@ class Engine:
         """Decide what the last epoch in the log calls for and a kill prevented."""
         if run.to_stop:
             self._record(self._ended(run, "stopped", None))
-        elif run.score is not None and run.epochs not in run.judged:
-            self._record(*self._verdict(run, run.epochs, run.score))
+        elif run.standing is not None and run.epochs not in run.judged:
+            self._record(*self._verdict(run, run.epochs, run.standing))
         self._forget_checkpoint(run)
 
     def _verdict(self, run: Run, epoch: int, score: float) -> list[Event]:
@@ -478,13 +482,25 @@ class Engine:
         return {"event": "decision", "trial": run.key, "epoch": epoch, **numbers, "action": decision.action}
 
     def _judge(self, run: Run, epoch: int, score: float) -> Decision | None:
-        """Have ASHA decide. The reference setting is compared but never stopped: tuning is measured against it."""
+        """Have ASHA decide."""
         if run.kind == "final" or epoch in run.judged:
             return None
         decision = self.state.asha[run.space].judge(run.key, epoch, score)
-        if decision is not None and run.origin == "reference":
+        if decision is not None and self._goes_on_anyway(run):
             return replace(decision, action="continue")
         return decision
+
+    def _goes_on_anyway(self, run: Run) -> bool:
+        """Whether no rung stops `run`: the reference setting, against which tuning is measured, in good time for that.
+
+        Until then it may pause as all may: to train it first would be a full length spent on one that will rarely win.
+        """
+        if run.origin != "reference":
+            return False
+        policy = self.plan.policy
+        if policy.reference_first or not policy.pausing:
+            return True
+        return self._budget.half_spent(run.space, self.packing.slots)
 
     def _end(self, run: Run, state: str, error: str | None) -> None:
         self._record(self._ended(run, state, error))

@@ -1,6 +1,7 @@
 """What is known of a study: runs, rungs, samplers, winners. Built from the events of the log and nothing else."""
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ class Run:
     """A trial or a final run. Besides the states of the log, `waiting`: suggested and not started yet.
 
     `origin` is of trials alone. `trial` is the trial whose configuration a final run retrains, and a trial's own key.
+    `scores` are those of its epochs, `score` is the last one and `standing` what it is judged by (`Policy.standing`).
     `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead and hung workers since
     the last epoch.
     """
@@ -40,7 +42,9 @@ class Run:
     attempts: int = 0
     losses: int = 0
     epochs: int = 0
+    scores: "array[float]" = field(default_factory=lambda: array("d"))
     score: float | None = None
+    standing: float | None = None
     val_loss: float | None = None
     seconds: float = 0.0
     judged: set[int] = field(default_factory=set)
@@ -58,7 +62,7 @@ class Tally:
     """Runs of one kind and space, with the sums over them that are asked for after every event.
 
     Each number is kept as events come in: to count anew would make a study of 10,000 trials slow.
-    `best` is the one that came furthest, of those the one with the highest score; failed and diverged ones never are.
+    `best` is the one that came furthest, of those the one that stands highest; failed and diverged ones never are.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -105,7 +109,7 @@ def _counts(run: Run) -> bool:
 
 
 def _reached(run: Run) -> tuple[int, float]:
-    return run.epochs, -math.inf if run.score is None else run.score
+    return run.epochs, -math.inf if run.standing is None else run.standing
 
 
 class State:
@@ -121,7 +125,7 @@ class State:
         self.longest_epoch = 0.0  # seconds
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.gpus = 0.0  # that a trial has, where a budget counts them
-        self._pausing = plan.policy.pausing
+        self._policy = plan.policy
         self.samplers = {
             name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
         }
@@ -187,6 +191,9 @@ class State:
     def _epoch(self, event: Event) -> None:
         run = self._run(event)
         run.epochs, run.score, run.val_loss = event["epoch"], event["val_score"], event["val_loss"]
+        if run.score is not None:
+            run.scores.append(run.score)
+            run.standing = self._policy.standing(run.scores)
         run.seconds += event["seconds"]
         run.losses = 0
         self.longest_epoch = max(self.longest_epoch, event["seconds"])
@@ -212,9 +219,9 @@ class State:
         elif run.kind == "trial":
             if run.state == "stopped":
                 self.asha[run.space].pause(run.key, run.epochs)
-            elif run.state == "failed" or (run.state == "diverged" and self._pausing):
+            elif run.state == "failed" or (run.state == "diverged" and self._policy.pausing):
                 self.asha[run.space].retract(run.key)  # its place is free for one that paused
-            self.samplers[run.space].tell(run.key, run.state, run.score)
+            self.samplers[run.space].tell(run.key, run.state, run.standing)
 
     def _packing(self, event: Event) -> None:
         self.together = event["together"]

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +39,21 @@ PLACE = {
 
 def make(folder: Path, spaces: tuple[str, ...] = ("resnet",), **changes: Any) -> Engine:
     """An engine on the log in `folder`, opened."""
-    plan = Plan(spaces, **{"trials": 6, "max_epochs": 9, "final_seeds": 2, "runs": folder, "name": "s", **changes})
+    usual = {"trials": 6, "max_epochs": 9, "final_seeds": 2, "policy": IN_ORDER, "runs": folder, "name": "s"}
+    plan = Plan(spaces, **{**usual, **changes})
     plan.folder.mkdir(exist_ok=True)
     engine = Engine(plan, _spaces(spaces), Log(plan.folder / "events.jsonl"), time_budget=plan.time_budget)
     engine.open(slots(2), ["test"])
     return engine
 
 
+# The reference setting is trained first, then the random trials come, then TPE's; the last score is what counts.
+IN_ORDER = Policy(reduction_factor=2, alternating=False, averaged=0, reference_first=True)
+
 # Who is stopped stays so, and the first to come to a rung goes on.
-STOPPING = Policy(reduction_factor=3, first_rung=9, pausing=False)
+STOPPING = replace(IN_ORDER, reduction_factor=3, first_rung=9, pausing=False)
 
-
-PAUSING = Policy(reduction_factor=3, first_rung=27, pausing=True)
+PAUSING = replace(IN_ORDER, reduction_factor=3)
 
 
 def slots(*numbers: int) -> list[Packing]:
@@ -175,7 +178,7 @@ def test_spaces_get_equal_trials_in_turn_and_final_seeds_pair(tmp_path: Path) ->
     engine.close()
 
 
-@pytest.mark.parametrize("policy", [STOPPING, PAUSING], ids=["stopping", "pausing"])
+@pytest.mark.parametrize("policy", [STOPPING, PAUSING, Policy()], ids=["stopping", "pausing", "default"])
 @pytest.mark.parametrize("kill_after", range(0, 108, 4))
 def test_a_killed_study_resumes_as_if_never_interrupted(tmp_path: Path, kill_after: int, policy: Policy) -> None:
     """Kill after so many log lines, with a torn line behind, resume, and compare with a study that was not killed."""
@@ -507,7 +510,7 @@ def finish_with_two_slots(engine: Engine) -> None:
         finish_with_two_slots(engine)
 
 
-@pytest.mark.parametrize("policy", [STOPPING, PAUSING], ids=["stopping", "pausing"])
+@pytest.mark.parametrize("policy", [STOPPING, PAUSING, Policy()], ids=["stopping", "pausing", "default"])
 def test_a_study_of_two_slots_survives_a_kill_after_any_line(tmp_path: Path, policy: Policy) -> None:
     """Two slots race, so what follows on a kill may differ: but nothing is doubled, and every winner is tested."""
     (tmp_path / "whole").mkdir()
@@ -605,6 +608,67 @@ def report(engine: Engine, job: Job | OpenTest | str, *scores: float) -> bool:
     assert isinstance(job, Job)
     epochs = [row(job.logged_epochs + passed, score) for passed, score in enumerate(scores, 1)]
     return engine.report(job.key, [{"event": "started", **PLACE}, *epochs])
+
+
+def test_the_reference_setting_pauses_until_half_of_the_trials_have_begun_and_then_nothing_stops_it(
+    tmp_path: Path,
+) -> None:
+    engine = make(tmp_path, trials=8, policy=Policy())
+    came = []
+    for _ in range(5):  # the worse, the earlier
+        [job] = take_one(engine)
+        engine.report(job.key, [{"event": "started", **PLACE}])
+        goes_on = True
+        for epoch in range(job.logged_epochs + 1, 10):
+            if goes_on:
+                goes_on = engine.report(job.key, [row(epoch, 0.1 * int(job.key[-1]) + 0.001 * epoch)])
+                last = epoch
+        came.append((job.key[-4:], last))
+    # the third is the best of three; the fourth trial begun is a half of eight
+    assert came == [("0000", 1), ("0001", 1), ("0002", 3), ("0003", 3), ("0000", 9)]
+    logged, _ = read_events(engine.plan.folder / "events.jsonl")
+    decisions = [e for e in logged if e["event"] == "decision" and e["trial"] == "resnet-0000"]
+    assert [(e["epoch"], e["action"]) for e in decisions] == [(1, "stop"), (1, "continue"), (3, "continue")]
+    assert decisions[1]["cutoff"] is None
+    engine.close()
+
+
+def take_one(engine: Engine) -> list[Job]:
+    return [job for job in [engine.next_job()] if isinstance(job, Job)]
+
+
+@pytest.mark.parametrize("budget", [{"epoch_budget": 12}, {"time_budget": 24.0}], ids=["epochs", "time"])
+def test_the_reference_setting_goes_on_once_half_of_any_budget_is_spent(tmp_path: Path, budget: dict[str, Any]) -> None:
+    engine = make(
+        tmp_path, trials=1000, policy=Policy(), **budget
+    )  # an epoch takes a second, of two slots 48 there are
+    spent = 0
+    for job in jobs(engine):
+        assert isinstance(job, Job)
+        if spent and job.key == "resnet-0000":
+            break
+        engine.report(job.key, [{"event": "started", **PLACE}])
+        for epoch in range(job.logged_epochs + 1, 10):
+            spent += 1
+            if not engine.report(job.key, [row(epoch, (0.1 if job.key == "resnet-0000" else 0.5) + 0.01 * epoch)]):
+                break
+    assert spent in ((6, 7) if "epoch_budget" in budget else (24, 25, 26))
+
+
+def test_trials_are_judged_and_the_winner_is_chosen_by_the_last_quarter_of_their_epochs(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, policy=Policy(first_rung=1, averaged=0.25))
+    curves = {"resnet-0000": [0.1] * 7 + [0.6, 0.6], "resnet-0001": [0.1] * 7 + [0.2, 0.9]}  # 0.6 and 0.55
+    for job in itertools.islice(jobs(engine), 2):
+        assert isinstance(job, Job)
+        engine.report(job.key, [{"event": "started", **PLACE}])
+        engine.report(job.key, [row(epoch, value) for epoch, value in enumerate(curves[job.key], 1)])
+    engine.next_job()
+    assert engine.state.chosen == {"resnet": ("resnet-0000",)}
+    engine.close()
+    again = make(tmp_path, trials=2, policy=Policy(first_rung=1, averaged=0))
+    again.next_job()
+    assert again.state.chosen == {"resnet": ("resnet-0001",)}
+    again.close()
 
 
 def test_who_paused_is_taken_up_once_enough_worse_ones_have_come_the_best_first(tmp_path: Path) -> None:
@@ -864,7 +928,9 @@ def test_dying_workers_that_finish_epochs_between_cost_no_trial_however_many(tmp
 
 
 def make_with_clock(folder: Path, clock: list[float], limit: float | None) -> Engine:
-    plan = Plan(("resnet",), trials=6, max_epochs=9, final_seeds=1, runs=folder, name="s", epoch_limit=limit)
+    plan = Plan(
+        ("resnet",), trials=6, max_epochs=9, final_seeds=1, runs=folder, policy=IN_ORDER, name="s", epoch_limit=limit
+    )
     plan.folder.mkdir(exist_ok=True)
     log = Log(plan.folder / "events.jsonl")
     engine = Engine(plan, _spaces(plan.spaces), log, clock=lambda: clock[0])

@@ -9,7 +9,7 @@ from study.state import Run
 
 
 def run(key: str, epochs: int, score: float | None, state: str = "finished", val_loss: float = 1.0) -> Run:
-    fields: dict[str, Any] = {"epochs": epochs, "score": score, "state": state, "val_loss": val_loss}
+    fields: dict[str, Any] = {"epochs": epochs, "score": score, "standing": score, "state": state, "val_loss": val_loss}
     return Run("trial", key, "resnet", key, {}, 0, **fields)
 
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,9 @@ class Scripted:
     def next(self) -> Task | None:
         return self.tasks.pop(0) if self.tasks else None
 
+    def standing(self, scores: Sequence[float]) -> float:
+        return scores[-1]
+
     def report(self, key: str, epoch: int, score: float, seconds: float) -> bool:
         del seconds
         self.reports.append((key, epoch, score))
@@ -85,7 +88,7 @@ def test_the_clock_stops_at_the_budget_and_goes_on_with_a_paused_trial() -> None
 
 
 def test_the_choice_is_the_best_last_score_and_a_diverged_trial_loses_it() -> None:
-    choice = Choice()
+    choice = Choice(lambda scores: scores[-1])
     assert choice.report("a", 1, 0.5)
     assert not choice.report("b", 1, 0.4)
     assert choice.report("a", 2, 0.3)  # a has become worse than b
@@ -254,7 +257,7 @@ def test_brackets_get_the_shares_of_hyperband() -> None:
 
 
 def test_pausing_takes_up_the_best_third_and_no_one_before_there_are_three() -> None:
-    policy = Policy(random_share=1.0, reduction_factor=3, pausing=True)
+    policy = Policy(random_share=1.0, reduction_factor=3, pausing=True, reference_first=True)
     search = Study(made_up("orderly", SPACE, 9, 0), 0, 1, 100, policy, no_stopping=False)
     scores = {"mlp-0000": 0.1, "mlp-0001": 0.5, "mlp-0002": 0.7, "mlp-0003": 0.2, "mlp-0004": 0.3}
     done = drive(search, 5, lambda key, epoch: scores[key] + epoch / 100)

@@ -1,6 +1,7 @@
 """A search under a simulated clock: slots, epochs that take their time, and what the search knew when."""
 
 import heapq
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,9 +19,13 @@ class Task(NamedTuple):
 
 
 class Search(Protocol):
-    """A search policy at work. `next` gives what a free slot shall do, None while there is nothing."""
+    """A search policy at work. `next` gives what a free slot shall do, None while there is nothing. `standing` is what
+    a trial with the given scores, one of each epoch, is chosen by in the end.
+    """
 
     def next(self) -> Task | None: ...
+
+    def standing(self, scores: Sequence[float]) -> float: ...
 
     def report(self, key: str, epoch: int, score: float, seconds: float) -> bool: ...
 
@@ -35,13 +40,16 @@ class Moment(NamedTuple):
 
 
 class Choice:
-    """The trial that would be retrained if the search ended now: the best last score, whatever the length.
+    """The trial that would be retrained if the search ended now: the one that stands best, whatever the length.
 
-    So does Ray's `get_best_result`. It is kinder to a search that has just begun than `study.final.winners`, which
-    asks for the full length first; where trials of full length are the best ones the two agree.
+    With the last score for `standing` so does Ray's `get_best_result`. It is kinder to a search that has just begun
+    than `study.final.winners`, which asks for the full length first; where trials of full length are the best ones the
+    two agree.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, standing: Callable[[Sequence[float]], float]) -> None:
+        self._standing = standing
+        self._scores: dict[str, list[float]] = {}
         self._results: dict[str, tuple[float, int]] = {}
         self.key: str | None = None
 
@@ -49,7 +57,9 @@ class Choice:
         """Take in a score, NaN for a trial that diverged; return whether another trial is chosen now."""
         before = self.key
         if np.isfinite(score):
-            self._results[key] = (score, epoch)
+            scores = self._scores.setdefault(key, [])
+            scores.append(score)
+            self._results[key] = (self._standing(scores), epoch)
         else:
             self._results.pop(key, None)
         if key == before or before is None:
@@ -64,7 +74,7 @@ def simulate(search: Search, problem: Problem, slots: int, epochs: int) -> list[
     running: list[tuple[float, int, int, Task]] = []
     curves: dict[str, Curve] = {}
     clock, spent, free, order = 0.0, 0, slots, 0
-    chosen, moments = Choice(), []
+    chosen, moments = Choice(search.standing), []
     while spent < epochs:
         while free and (task := search.next()) is not None:
             curves[task.key] = problem.curve(task.config, task.seed)

@@ -9,7 +9,7 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, get_args
@@ -65,6 +65,7 @@ class Study:
             runs=Path(folder),
             policy=policy,
             no_stopping=no_stopping,
+            epoch_budget=epochs,
         )
         self.engine = Engine(plan, {space.name: space}, Memory())
         self.engine.open([Packing(together=slots, slots=slots, cpus=1, gpus=0)], ["simulated"], trials=ENDLESS)
@@ -82,6 +83,10 @@ class Study:
         numbers = {"train_loss": 0.0, "train_score": score, "val_loss": 0.0, "val_score": score, "lr": 0.0}
         row = {"event": "epoch", "epoch": epoch, **numbers, "seconds": seconds, "images_per_second": 1.0}
         return self.engine.report(key, [row])
+
+    def standing(self, scores: Sequence[float]) -> float:
+        """Return what the engine chooses the winner by."""
+        return self.engine.plan.policy.standing(scores)
 
 
 PLACE: Final = {
@@ -118,6 +123,10 @@ class Random:
         config = draw(self._space, generator) if index else dict(self._space.reference)
         self._tasks[key] = Task(key, config, seed_of(self._seed, key), epochs=0)
         return self._tasks[key]
+
+    def standing(self, scores: Sequence[float]) -> float:
+        """Return the last score."""
+        return scores[-1]
 
 
 class OneEpoch(Random):
@@ -199,20 +208,26 @@ def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
 
 RAY: Final = "Ray's OptunaSearch + ASHA"
 
-STOPPING: Final = Policy(reduction_factor=3, first_rung=9, pausing=False)  # who is stopped stays so
+REFERENCE_FIRST: Final = Policy(random_share=1.0, alternating=False, averaged=0, reference_first=True)
+STOPPING: Final = replace(REFERENCE_FIRST, first_rung=9, pausing=False)  # who is stopped stays so
+PAUSING: Final = Policy(random_share=1.0)  # the default without TPE
 POLICIES: Final[dict[str, Make]] = {
-    BASE: _study(Policy(random_share=1.0), no_stopping=True),
-    "TPE, full length": _study(Policy(random_share=0.25), no_stopping=True),
+    BASE: _study(REFERENCE_FIRST, no_stopping=True),
+    "random, full length, averaged": _study(PAUSING, no_stopping=True),
+    "TPE, full length": _study(replace(REFERENCE_FIRST, random_share=0.25), no_stopping=True),
     "one epoch, then the best": OneEpoch,
     "Hyperband brackets": Brackets,
     RAY: _ray,
-    "random + ASHA": _study(replace(STOPPING, random_share=1.0)),
-    "random + ASHA, early": _study(replace(STOPPING, random_share=1.0, first_rung=27)),
-    **{f"TPE + ASHA, {stopped}": _study(replace(STOPPING, stopped=stopped)) for stopped in get_args(Stopped)},
+    "random + ASHA": _study(STOPPING),
+    "random + ASHA, early": _study(replace(STOPPING, first_rung=27)),
     **{
-        f"random + pausing ASHA, 1/{factor}": _study(Policy(random_share=1.0, reduction_factor=factor))
-        for factor in (2, 3, 4)
+        f"TPE + ASHA, {stopped}": _study(replace(STOPPING, random_share=0.5, stopped=stopped))
+        for stopped in get_args(Stopped)
     },
+    "random + pausing ASHA, reference first": _study(REFERENCE_FIRST),
+    "random + pausing ASHA, last score": _study(replace(PAUSING, averaged=0)),
+    **{f"random + pausing ASHA, 1/{factor}": _study(replace(PAUSING, reduction_factor=factor)) for factor in (2, 3, 4)},
+    "random, then TPE + pausing ASHA": _study(Policy(alternating=False)),
     "TPE + pausing ASHA": _study(Policy()),
 }
 OURS: Final = "TPE + pausing ASHA"  # the default

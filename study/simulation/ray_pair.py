@@ -6,6 +6,7 @@ is imported here and in `study/tune.py` alone; the simulator alone imports this.
 """
 
 import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,6 +45,10 @@ class RayPair:
         trial = self._trials[key] = SimpleNamespace(trial_id=key)
         self._scheduler.on_trial_add(None, trial)
         return Task(key, config, seed_of(self._seed, key), epochs=0)
+
+    def standing(self, scores: Sequence[float]) -> float:
+        """Return the last score, as `get_best_result` does."""
+        return scores[-1]
 
     def report(self, key: str, epoch: int, score: float, seconds: float) -> bool:
         """Take in a result as Tune's controller does; return whether the trial goes on."""
