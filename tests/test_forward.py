@@ -1,5 +1,6 @@
 """What every network computes and how its weights start, against a plain spelling by torch's functions alone."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 import models
 from data_utils.images import Task
+from models.choices import ACTIVATIONS
 from models.counting import multiply_adds
 from models.layers import FORMS, BatchNorm
 from tests.conftest import shape_for
@@ -351,3 +353,19 @@ def test_no_size_of_image_costs_more_than_the_printed_form_at_224(name: str, sma
         found = cost(size)
         assert found[0] <= printed[0], size
         assert found[1] <= printed[1], size
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_where_the_plain_cnn_pools_first_values_and_gradients_are_those_of_the_usual_order(activation: str) -> None:
+    network = drawn("plain_cnn", 32, {"norm": "batch", "activation": activation, **LENET})
+    layers = list(network)
+    for place, (first, second) in enumerate(itertools.pairwise(network)):
+        if isinstance(first, nn.MaxPool2d) and isinstance(second, nn.ReLU):
+            layers[place : place + 2] = [second, first]
+    usual, x = nn.Sequential(*layers), torch.randn(4, 2, 32, 32)
+    assert (usual[2] is not network[2]) == (activation == "relu")
+    gradients = []
+    for one in (network, usual):
+        outputs = one(x)
+        gradients.append([outputs, *torch.autograd.grad(outputs.square().sum(), list(network.parameters()))])
+    assert all(torch.equal(first, second) for first, second in zip(*gradients, strict=True))
