@@ -1,13 +1,13 @@
 """The same study twice: as Ray's own PyTorch tutorial teaches, and as archstudy does it.
 
-    python -m benchmarks.throughput --data-dir CIFAR10_FOLDER [--pairs 1] [--loaders 8]
+    python -m benchmarks.throughput --data-dir CIFAR10_FOLDER [--pairs 1] [--final-seeds 4] [--loaders 8]
 
 `--data-dir` holds `train/` and `test/` of class folders of 32x32 images (CIFAR-10). The first 1,000 training images of
 each class are used: 8,000 to train and 2,000 to validate. Ours runs first, through its command: 12 trials of C's plain
-CNN with its usual training (crop, flip, momentum), ASHA, the usual 4 final runs, no report. Its log says which
-configurations were trained for how many epochs; the tutorial's way (`benchmarks/tutorial_way.py`) then trains exactly
-those, again through Ray Tune. Both are timed as whole processes, from the command to the exit. `--loaders` are the
-processes of each DataLoader of the tutorial's way: 8, as it prints, or 0, which suits few cores better.
+CNN with its usual training (crop, flip, momentum), ASHA, 4 final runs as usual or so many, no report. Its log says
+which configurations were trained for how many epochs; the tutorial's way (`benchmarks/tutorial_way.py`) then trains
+exactly those, again through Ray Tune. Both are timed as whole processes, from the command to the exit. `--loaders` are
+the processes of each DataLoader of the tutorial's way: 8, as it prints, or 0, which suits few cores better.
 """
 
 import argparse
@@ -42,11 +42,11 @@ def sample(source: Path, folder: Path) -> None:
                 shutil.copy(image, target)
 
 
-def ours(data: Path, folder: Path) -> tuple[float, list[Run]]:
+def ours(data: Path, folder: Path, final_seeds: int) -> tuple[float, list[Run]]:
     """Run the study and return its seconds and what it trained: configuration, seed, epochs, last score of each run."""
     space = Path(__file__).with_name("c_plain_cnn.py")
     command = [sys.executable, "-m", "study.run", "--space", str(space), "--dataset", "folder", "--data-dir", str(data)]
-    options = ["--trials", "12", "--max-epochs", "9", "--no-report"]
+    options = ["--trials", "12", "--max-epochs", "9", "--final-seeds", str(final_seeds), "--no-report"]
     begun = time.time()
     subprocess.run([*command, *options, "--runs", str(folder), "--name", "ours"], check=True)
     return time.time() - begun, trained(folder / "ours")
@@ -83,6 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with train/ and test/ of class folders")
     parser.add_argument("--pairs", type=int, default=1, help="runs of each side (default 1)")
+    parser.add_argument("--final-seeds", type=int, default=4, help="final runs of the winner (default 4)")
     parser.add_argument("--loaders", type=int, default=8, help="processes of a DataLoader of theirs (default 8)")
     asked = parser.parse_args()
     ratios, differences, scores_of_ours = [], [], []
@@ -90,7 +91,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             sample(asked.data_dir, folder / "data")
-            our_seconds, runs = ours(folder / "data", folder)
+            our_seconds, runs = ours(folder / "data", folder, asked.final_seeds)
             their_seconds, scores = tutorial(folder / "data", folder, runs, asked.loaders)
         images = TRAINING_IMAGES * sum(run["epochs"] for run in runs)
         print(f"{len(runs)} runs, {sum(run['epochs'] for run in runs)} epochs, {images:,} images")

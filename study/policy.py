@@ -6,21 +6,18 @@ The defaults are what won in simulation: docs/search.md has the figures.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from study.asha import rungs
 
 Stopped = Literal["pruned", "last", "rung-rank"]
-
-FIRST_RANDOM: Final = 8  # random trials before TPE has its first turn
 
 
 @dataclass(frozen=True)
 class Policy:
     """A search policy. What `stopped` means is said at the head of `study/sampler.py`.
 
-    `random_share` of the trials, the reference setting not counted, are random, the rest TPE's. The random ones come
-    first, or, with `alternating`, the first `FIRST_RANDOM` of them do and then they take turns with TPE's.
+    `random_share` of the trials, the reference setting not counted, are random and come first; the rest are TPE's.
     At a rung one of `reduction_factor` trials goes on. The first rung is at the full length divided by `first_rung`,
     rounded up. With `pausing`, who was stopped there goes on later if the trials that came after it were worse.
     A trial is judged by the mean score of the last `averaged` of its epochs, a share of them, at least one. With
@@ -29,7 +26,6 @@ class Policy:
     """
 
     random_share: float = 0.5
-    alternating: bool = True
     reduction_factor: int = 3
     first_rung: int = 27
     stopped: Stopped = "pruned"
@@ -45,30 +41,19 @@ class Policy:
         """Return the number of random trials among the first `trials` of a space, the reference not counted."""
         return round((trials - 1) * self.random_share)
 
-    def is_random(self, number: int, random_trials: int) -> bool:
-        """Return whether trial `number` of a space is random, of which `random_trials` are planned. The first one after
-        the reference setting and warm starts has number 1.
-        """
-        turns = number - FIRST_RANDOM
-        if not self.alternating or turns <= 0:
-            return number <= random_trials
-        before, after = (math.floor(count * self.random_share) for count in (turns - 1, turns))
-        return before < after and FIRST_RANDOM + after <= random_trials
-
     def standing(self, scores: Sequence[float]) -> float:
         """Return what a trial with these `scores`, one of each epoch, is judged by."""
         last = max(1, int(len(scores) * self.averaged))
         return sum(scores[-last:]) / last
 
 
-# What held for studies whose study.json does not say: of all, and later of the last three.
+# What held for studies whose study.json does not say: of all, and later of the last two.
 FIRST_POLICY = Policy(
     random_share=0.5,
     reduction_factor=3,
     first_rung=9,
     stopped="pruned",
     pausing=False,
-    alternating=False,
     averaged=0,
     reference_first=True,
 )

@@ -1,4 +1,4 @@
-"""What to try next in one space: the reference setting, what earlier studies gave, then random trials and TPE's.
+"""What to try next in one space: the reference setting, what earlier studies gave, then a random arm, then TPE.
 
 An in-memory Optuna study, fed by the events of the log. Each suggestion has a random generator of its own, seeded by
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
@@ -110,7 +110,7 @@ class Sampler:
         if index <= len(self._warm):
             return "warm", dict(self._warm[index - 1])
         seed = seed_of(self._seed, self._space.name, index)
-        if self._policy.is_random(index - len(self._warm), random_trials):
+        if index <= len(self._warm) + random_trials:
             return "random", draw(self._space, np.random.default_rng(seed))
         return "tpe", self._ask(seed)
 

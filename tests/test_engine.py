@@ -47,8 +47,8 @@ def make(folder: Path, spaces: tuple[str, ...] = ("resnet",), **changes: Any) ->
     return engine
 
 
-# The reference setting is trained first, then the random trials come, then TPE's; the last score is what counts.
-IN_ORDER = Policy(reduction_factor=2, alternating=False, averaged=0, reference_first=True)
+# The reference setting is trained first, and a trial's last score is what counts.
+IN_ORDER = Policy(reduction_factor=2, averaged=0, reference_first=True)
 
 # Who is stopped stays so, and the first to come to a rung goes on.
 STOPPING = replace(IN_ORDER, reduction_factor=3, first_rung=9, pausing=False)

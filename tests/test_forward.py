@@ -358,6 +358,7 @@ def test_no_size_of_image_costs_more_than_the_printed_form_at_224(name: str, sma
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_where_the_plain_cnn_pools_first_values_and_gradients_are_those_of_the_usual_order(activation: str) -> None:
     network = drawn("plain_cnn", 32, {"norm": "batch", "activation": activation, **LENET})
+    assert isinstance(network, nn.Sequential)
     layers = list(network)
     for place, (first, second) in enumerate(itertools.pairwise(network)):
         if isinstance(first, nn.MaxPool2d) and isinstance(second, nn.ReLU):

@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
 
-from study.policy import FIRST_RANDOM, Policy, Stopped
+from study.policy import Policy, Stopped
 from study.sampler import BEST, HISTORY, Sampler, _draw_one, seed_of
 from study.spaces import SPACES
 
@@ -150,23 +150,6 @@ def test_draws_are_uniform_on_the_scale_of_the_range(
 def test_a_share_of_the_trials_besides_the_reference_is_random(trials: int, expected: int) -> None:
     assert Policy(random_share=0.5).random_trials(trials) == expected
     assert Policy(random_share=1.0).random_trials(trials) == trials - 1
-
-
-@pytest.mark.parametrize(
-    ("share", "turns"), [(0.5, "..TRTRTR"), (0.25, "..TTTRTT"), (1.0, "..RRRRRR"), (0.0, "TTTTTTTT")]
-)
-def test_random_trials_take_turns_with_tpe_until_all_have_been_tried(share: float, turns: str) -> None:
-    policy, planned = Policy(random_share=share), round(40 * share)
-    origins = ["R" if policy.is_random(number, planned) else "T" for number in range(1, 41)]
-    expected = turns.replace("..", "R" * FIRST_RANDOM)
-    assert "".join(origins).startswith(expected)
-    assert origins.count("R") == planned
-    assert not policy.is_random(1000, planned)
-
-
-def test_without_turns_the_random_trials_come_first() -> None:
-    policy = Policy(alternating=False)
-    assert [policy.is_random(number, 20) for number in (1, 20, 21)] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
 
 RAY: Final = "Ray's OptunaSearch + ASHA"
 
-REFERENCE_FIRST: Final = Policy(random_share=1.0, alternating=False, averaged=0, reference_first=True)
+REFERENCE_FIRST: Final = Policy(random_share=1.0, averaged=0, reference_first=True)
 STOPPING: Final = replace(REFERENCE_FIRST, first_rung=9, pausing=False)  # who is stopped stays so
 PAUSING: Final = Policy(random_share=1.0)  # the default without TPE
 POLICIES: Final[dict[str, Make]] = {
@@ -227,7 +227,6 @@ POLICIES: Final[dict[str, Make]] = {
     "random + pausing ASHA, reference first": _study(REFERENCE_FIRST),
     "random + pausing ASHA, last score": _study(replace(PAUSING, averaged=0)),
     **{f"random + pausing ASHA, 1/{factor}": _study(replace(PAUSING, reduction_factor=factor)) for factor in (2, 3, 4)},
-    "random, then TPE + pausing ASHA": _study(Policy(alternating=False)),
     "TPE + pausing ASHA": _study(Policy()),
 }
 OURS: Final = "TPE + pausing ASHA"  # the default
