@@ -316,6 +316,8 @@ def _note(tables: StudyTables, row: dict[str, Any], whole: bool, is_reference: b
         return "the reference setting has no score at full length", True
     if _at_chance(row["reference"], tables):
         return f"the reference setting is {wording.at_baseline(tables.plan)}: perhaps too few steps", True
+    if row["gain"] < 0:
+        return "chosen by the mean of its last epochs: in the last one the reference setting was ahead", False
     return ("the reference setting won: tuning gained nothing" if is_reference else ""), False
 
 

@@ -58,11 +58,6 @@ class Budget:
         """Whether `space` may begin another trial as far as their number goes."""
         return len(self._state.tallies["trial"][space].runs) < self._state.trials
 
-    def half_spent(self, space: str, slots: int) -> bool:
-        """Whether half of any budget of `space` is spent, of its trials: begun."""
-        begun = len(self._state.tallies["trial"][space].runs) / self._state.trials
-        return max((begun, *self._shares(space, slots).values())) >= 0.5
-
     def urgency(self, space: str, slots: int) -> tuple[float, int]:
         """Return what to order spaces by, the least first: how much of its budget it has spent, then its trials.
 

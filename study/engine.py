@@ -491,16 +491,13 @@ class Engine:
         return decision
 
     def _goes_on_anyway(self, run: Run) -> bool:
-        """Whether no rung stops `run`: the reference setting, against which tuning is measured, in good time for that.
-
-        Until then it may pause as all may: to train it first would be a full length spent on one that will rarely win.
-        """
+        """Whether no rung stops `run`: the reference setting, once that is due (`study/reference.py`)."""
         if run.origin != "reference":
             return False
         policy = self.plan.policy
         if policy.reference_first or not policy.pausing:
             return True
-        return self._budget.half_spent(run.space, self.packing.slots)
+        return run.space in self.state.reference_due
 
     def _end(self, run: Run, state: str, error: str | None) -> None:
         self._record(self._ended(run, state, error))

@@ -11,6 +11,7 @@ from analysis.events import Event
 from study.asha import Asha
 from study.faults import HUNG, WORKER_LOST
 from study.plan import Plan
+from study.reference import Spent, is_due
 from study.sampler import Sampler
 from study.space import Space
 from study.warm import configs
@@ -125,6 +126,11 @@ class State:
         self.longest_epoch = 0.0  # seconds
         self.together: int | None = None  # at most so many trials on one GPU or machine, since memory ran out
         self.gpus = 0.0  # that a trial has, where a budget counts them
+        self.reference_due: set[str] = set()  # spaces whose reference setting goes on whatever its rank
+        self._max_epochs = plan.max_epochs
+        self._slots = 1
+        self._opened_at = 0.0
+        self._limits: dict[str, float | None] = {}  # budgets of a space in epochs and GPU seconds, of all in seconds
         self._policy = plan.policy
         self.samplers = {
             name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
@@ -171,7 +177,8 @@ class State:
         return self.runs[event["trial"]]
 
     def _opened(self, event: Event) -> None:
-        self.trials = event["trials"]
+        self.trials, self._slots, self._opened_at = event["trials"], event["slots"], event["time"]
+        self._limits = {"seconds": event["time_budget"]}
         retried = [run for run in self.of_kind("final") if run.state == "failed"]  # a final run: tried anew
         for run in [*self.open.values(), *retried]:  # a driver that was killed left them running
             if run.state in ("running", "failed"):
@@ -182,6 +189,7 @@ class State:
         key, space, config = event["trial"], event["space"], event["config"]
         self._add(Run("trial", key, space, key, config, event["seed"], event["origin"]))
         self.samplers[space].add(key, config)
+        self._see_to_reference(space, event["time"])
 
     def _started(self, event: Event) -> None:
         run = self._run(event)
@@ -191,7 +199,9 @@ class State:
     def _epoch(self, event: Event) -> None:
         run = self._run(event)
         run.epochs, run.score, run.val_loss = event["epoch"], event["val_score"], event["val_loss"]
-        if run.score is not None:
+        if run.score is None:  # it diverged
+            run.standing = None
+        else:
             run.scores.append(run.score)
             run.standing = self._policy.standing(run.scores)
         run.seconds += event["seconds"]
@@ -206,6 +216,7 @@ class State:
             self.asha[run.space].take_up(run.key, epoch)
             self.samplers[run.space].take_up(run.key)
             self.move(run, "waiting")
+            self._see_to_reference(run.space, event["time"])
             return
         run.judged.add(epoch)
         self.asha[run.space].record(run.key, epoch, score)
@@ -223,16 +234,34 @@ class State:
                 self.asha[run.space].retract(run.key)  # its place is free for one that paused
             self.samplers[run.space].tell(run.key, run.state, run.standing)
 
+    def _see_to_reference(self, space: str, now: float) -> None:
+        """Note whether the reference setting of `space` is due, whenever one of its trials begins or goes on."""
+        tally, spaces = self.tallies["trial"][space], len(self.tallies["trial"])
+        epochs = max(tally.epochs, 1)
+        spent_and_epoch = {  # the latter in each slot; time is that of all spaces, which wait for one another
+            "epochs": (tally.epochs, self._slots),
+            "gpu_seconds": (tally.gpu_seconds, self._slots * tally.gpu_seconds / epochs),
+            "seconds": (now - self._opened_at, max(1, spaces / self._slots) * tally.seconds / epochs),
+        }
+        budgets = [
+            Spent(spent, limit, self._max_epochs * epoch)
+            for unit, (spent, epoch) in spent_and_epoch.items()
+            if (limit := self._limits.get(unit)) is not None
+        ]
+        if is_due(len(tally.runs), self.trials, budgets):
+            self.reference_due.add(space)
+
     def _packing(self, event: Event) -> None:
-        self.together = event["together"]
+        self.together, self._slots = event["together"], event["slots"]
         if self.gpus and self.together:
             self.gpus = 1 / self.together
 
     def _budget(self, event: Event) -> None:
         self.gpus = event["gpus"]
+        self._limits |= {"epochs": event["epochs"], "gpu_seconds": event["gpu_seconds"]}
 
-    def _slots_changed(self, _event: Event) -> None:
-        """How many slots there are is the cluster's to say, at a resume too."""
+    def _slots_changed(self, event: Event) -> None:
+        self._slots = event["slots"]
 
     def _measured(self, _event: Event) -> None:
         """What was measured has become the plan's resources."""

@@ -637,22 +637,65 @@ def take_one(engine: Engine) -> list[Job]:
     return [job for job in [engine.next_job()] if isinstance(job, Job)]
 
 
-@pytest.mark.parametrize("budget", [{"epoch_budget": 12}, {"time_budget": 24.0}], ids=["epochs", "time"])
-def test_the_reference_setting_goes_on_once_half_of_any_budget_is_spent(tmp_path: Path, budget: dict[str, Any]) -> None:
-    engine = make(
-        tmp_path, trials=1000, policy=Policy(), **budget
-    )  # an epoch takes a second, of two slots 48 there are
+@pytest.mark.parametrize("budget", [{"epoch_budget": 80}, {"time_budget": 80.0}], ids=["epochs", "time"])
+def test_the_reference_setting_goes_on_once_half_of_any_budget_is_spent(
+    tmp_path: Path, budget: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slot, the reference setting the worst of all, and an epoch takes a second of the log's clock."""
     spent = 0
+    monkeypatch.setattr("study.log.time.time", lambda: 1000.0 + spent)
+    engine = make(tmp_path, trials=1000, policy=Policy(), **budget)
     for job in jobs(engine):
         assert isinstance(job, Job)
         if spent and job.key == "resnet-0000":
             break
         engine.report(job.key, [{"event": "started", **PLACE}])
-        for epoch in range(job.logged_epochs + 1, 10):
-            spent += 1
-            if not engine.report(job.key, [row(epoch, (0.1 if job.key == "resnet-0000" else 0.5) + 0.01 * epoch)]):
-                break
-    assert spent in ((6, 7) if "epoch_budget" in budget else (24, 25, 26))
+        goes_on, epoch = True, job.logged_epochs
+        while goes_on and epoch < 9:
+            epoch, spent = epoch + 1, spent + 1
+            better = 0.0 if job.key == "resnet-0000" else 0.5
+            goes_on = engine.report(job.key, [row(epoch, better + 0.01 * epoch)])
+    assert 40 <= spent <= 40 + 9
+    engine.close()
+
+
+@pytest.mark.parametrize(("number", "budget"), [(1, 20), (2, 60), (8, 200), (8, 320)])
+def test_an_epoch_budget_is_enough_for_the_reference_setting_however_small(
+    tmp_path: Path, number: int, budget: int
+) -> None:
+    """All slots in turn, an epoch each; the reference setting is the worst of all."""
+    engine = make(tmp_path, trials=1000, policy=Policy(), epoch_budget=budget)
+    engine._packings = slots(number)
+    engine.open(slots(number), ["test"])
+    working: dict[str, int] = {}
+    while not engine.search_is_over:
+        while isinstance(job := engine.next_job(), Job) and job.kind == "trial":
+            working[job.key] = job.logged_epochs
+            engine.report(job.key, [{"event": "started", **PLACE}])
+        for key in list(working):
+            working[key] += 1
+            better = 0.0 if key == "resnet-0000" else 0.5
+            if not engine.report(key, [row(working[key], better + 0.01 * working[key])]):
+                del working[key]
+    assert engine.state.runs["resnet-0000"].state == "finished"
+    engine.close()
+
+
+def test_a_diverged_trial_whose_end_a_kill_cut_off_does_not_finish(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2, policy=Policy(first_rung=1))
+    report(engine, engine.next_job(), *[0.5] * 9)
+    report(engine, engine.next_job(), *[0.6] * 8, math.nan)
+    engine.close()
+    file = tmp_path / "s" / "events.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    last = max(place for place, line in enumerate(lines) if b'"val_score": null' in line)
+    assert b'"diverged"' in lines[last + 1]
+    file.write_bytes(b"".join(lines[: last + 1]))
+    copy_of(file).unlink()
+    again = make(tmp_path, trials=2, policy=Policy(first_rung=1))
+    run = next(run for run in again.state.runs.values() if run.val_loss == 1.0 and run.score is None)
+    assert run.state == "interrupted"
+    again.close()
 
 
 def test_trials_are_judged_and_the_winner_is_chosen_by_the_last_quarter_of_their_epochs(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def draw_regrets(canvas: Canvas, table: pd.DataFrame, shown: Sequence[str]) -> N
         axes.set_yscale("log")
         axes.set_ylabel("normalised regret" if axes in grid[:, 0] else "")
         lowest = place + columns >= len(problems)
-        axes.set_xlabel("epochs spent, in full lengths" if lowest else "")
+        axes.set_xlabel("full lengths spent" if lowest else "")
         axes.tick_params(labelbottom=lowest)
         axes.xaxis.label.set_visible(lowest)  # of shared axes, matplotlib shows those of the last row alone
     for axes in grid.flat[len(problems) :]:

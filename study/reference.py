@@ -1,0 +1,23 @@
+"""When the reference setting goes on whatever its rank. Tuning is measured against it, at full length.
+
+To train it first would be a full length spent on one that rarely wins, to leave it to its rank might mean never. So it
+may pause as all may until half of any budget of its space is spent, or all but two full lengths in each slot. Known
+from the log alone: a study that was killed decides as an uninterrupted one would have.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Spent(NamedTuple):
+    """What is spent of a budget, how much it is, and what a full length takes in all slots, in the budget's unit."""
+
+    spent: float
+    budget: float
+    length: float
+
+
+def is_due(begun: int, trials: int, budgets: Iterable[Spent]) -> bool:
+    """Whether the reference setting goes on, `begun` of `trials` of its space having begun."""
+    late = any(spent >= min(budget / 2, budget - 2 * length) for spent, budget, length in budgets)
+    return late or 2 * begun >= trials
