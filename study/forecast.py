@@ -117,7 +117,7 @@ def expected_epochs(plan: Plan) -> float:
 def _epochs(plan: Plan, scores: Sequence[float]) -> int:
     asha = Asha(plan.rungs, plan.policy.reduction_factor, pausing=plan.policy.pausing)
     known = {f"t{number}": score for number, score in enumerate(scores)}
-    total = plan.max_epochs  # the reference is not stopped
+    total = plan.max_epochs  # of the reference, whatever its rank
     for trial in list(known)[1:]:
         total += _go_on(plan, asha, trial, known[trial], 0) + _promoted(plan, asha, known, 0)
     return total + _promoted(plan, asha, known, 1)

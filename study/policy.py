@@ -26,7 +26,7 @@ class Policy:
     """
 
     random_share: float = 0.5
-    reduction_factor: int = 3
+    reduction_factor: int = 2
     first_rung: int = 27
     stopped: Stopped = "pruned"
     pausing: bool = True

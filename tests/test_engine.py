@@ -613,7 +613,7 @@ def report(engine: Engine, job: Job | OpenTest | str, *scores: float) -> bool:
 def test_the_reference_setting_pauses_until_half_of_the_trials_have_begun_and_then_nothing_stops_it(
     tmp_path: Path,
 ) -> None:
-    engine = make(tmp_path, trials=8, policy=Policy())
+    engine = make(tmp_path, trials=8, policy=Policy(reduction_factor=3))
     came = []
     for _ in range(5):  # the worse, the earlier
         [job] = take_one(engine)

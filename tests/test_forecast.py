@@ -23,7 +23,7 @@ def foreseen(plan: Plan, seconds: tuple[float, ...] = (2.0, 1.0)) -> forecast.Fo
 
 @pytest.mark.parametrize(("trials", "low", "high"), [(1, 9, 9), (2, 10, 18), (200, 2 * 200, 3.6 * 200)])
 def test_epochs_expected_lie_between_the_first_rung_and_full_length(trials: int, low: float, high: float) -> None:
-    """With 200 trials and rungs at 1 and 3 of 9: 1 + 2/3 + 6/9 = 2.33 a trial if a third goes on."""
+    """With 200 trials and rungs at 1, 2, 4 and 8 of 9: 1 + 1/2 + 2/4 + 4/8 + 1/16 = 2.56 a trial if a half goes on."""
     assert low <= expected_epochs(Plan(("a",), trials=trials, max_epochs=9)) <= high
 
 
@@ -95,7 +95,7 @@ def test_it_says_all_of_it_and_that_the_disk_is_too_small(monkeypatch: pytest.Mo
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1_000_000})())
     said = forecast.rows(plan, foreseen(plan), 1000)
     assert list(said) == ["Trials", "Epochs", "Measured", "Time", "GPU-hours", "Disk", "Resolves"]
-    assert said["Trials"] == "10 of each space, 20 in all; rungs at epoch 1, 3 of 9"
+    assert said["Trials"] == "10 of each space, 20 in all; rungs at epoch 1, 2, 4, 8 of 9"
     assert "at most 252, of them 72 in final runs" in said["Epochs"]
     assert said["Disk"].endswith("1 MB are free. THERE IS TOO LITTLE.")
     assert "percentage points in 4 of 5 studies" in said["Resolves"]

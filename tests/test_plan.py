@@ -68,10 +68,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_the_default_plan_is_sound(tmp_path: Path) -> None:
     check(runs=tmp_path)
     assert Plan(("resnet", "plain")).folder == Path("runs/resnet-plain-digits")
-    assert Plan(("resnet",)).rungs == (1, 3, 9)
+    assert Plan(("resnet",)).rungs == (1, 2, 4, 8, 16)
 
 
-@pytest.mark.parametrize(("epochs", "rungs"), [(2, (1,)), (3, (1,)), (9, (1, 3)), (27, (1, 3, 9)), (90, (4, 12, 36))])
+@pytest.mark.parametrize(
+    ("epochs", "rungs"), [(2, (1,)), (3, (1, 2)), (9, (1, 2, 4, 8)), (27, (1, 2, 4, 8, 16)), (90, (4, 8, 16, 32, 64))]
+)
 def test_rungs_follow_the_full_length(epochs: int, rungs: tuple[int, ...]) -> None:
     assert Plan(("resnet",), max_epochs=epochs).rungs == rungs
 

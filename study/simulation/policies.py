@@ -209,7 +209,7 @@ def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
 RAY: Final = "Ray's OptunaSearch + ASHA"
 
 REFERENCE_FIRST: Final = Policy(random_share=1.0, averaged=0, reference_first=True)
-STOPPING: Final = replace(REFERENCE_FIRST, first_rung=9, pausing=False)  # who is stopped stays so
+STOPPING: Final = replace(REFERENCE_FIRST, reduction_factor=3, first_rung=9, pausing=False)  # who is stopped stays so
 PAUSING: Final = Policy(random_share=1.0)  # the default without TPE
 POLICIES: Final[dict[str, Make]] = {
     BASE: _study(REFERENCE_FIRST, no_stopping=True),
