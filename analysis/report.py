@@ -338,9 +338,12 @@ def _budget(plan: dict[str, Any]) -> str:
     others = "pausing" if plan.get("policy", {}).get("pausing") else "stopped"
     factor = plan["reduction_factor"]
     stopping = f"ASHA: at epoch {rungs} 1 in {factor} goes on, the others {others}" if rungs else "none stopped"
+    averaged = plan.get("policy", {}).get("averaged")
+    judged = f"the mean score of the last {averaged:.0%} of their epochs" if averaged else "their last score"
     return (
         f"{wording.count(plan['trials'], 'trial')} per space as first planned, at most "
-        f"{wording.count(plan['max_epochs'], 'epoch')} each; {stopping}"
+        f"{wording.count(plan['max_epochs'], 'epoch')} each; {stopping}; trials are judged, and the "
+        f"winner is chosen, by {judged}"
     )
 
 

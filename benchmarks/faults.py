@@ -370,12 +370,22 @@ def fill_log(stage: Stage) -> None:
     stage.end_of_driver(1, "File too large")
 
 
-def fill_disk(stage: Stage) -> None:
-    """The disk is full when a checkpoint is written, until the driver has ended; no report can be written either."""
-    ballast = stage.folder.parent / "ballast"
+def _fill(ballast: Path) -> None:
     with suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
+
+
+def fill_disk(stage: Stage) -> None:
+    """The disk is full when a checkpoint is written, until the driver has ended; no report can be written either."""
+    ballast = stage.folder.parent / "ballast"
+    _fill(ballast)
+    assert stage.driver is not None
+    while stage.driver.wait(timeout=2 * PATIENCE) == 0:  # it was near its end, and its own checkpoints made room
+        ballast.unlink()
+        stage.start()
+        stage.wait_for_work()
+        _fill(ballast)
     stage.end_of_driver(1, "No space left on device")
     report = [sys.executable, "-m", "analysis.report", str(stage.folder)]
     done = subprocess.run(report, capture_output=True, text=True, check=False)
