@@ -28,8 +28,8 @@ def winners(tables: StudyTables) -> pd.DataFrame:
     `score` and `epochs_trained` are those of the search; where no trial reached full length, the winner is the one
     that came furthest, and its score does not compare with others.
     Chosen for final runs: the one whose final runs have the highest mean validation score, or, before they
-    are done, the one that the search ranks first. Nothing chosen yet: the best trial at full length. Never by the
-    test split.
+    are done, the one that the search ranks first. Nothing chosen yet: the highest last score at full length.
+    Never by the test split.
     """
     found = [_winner(tables, space) for space in tables.plan["spaces"]]
     columns = ["space", "trial", "score", "epochs_trained", "retrained"]

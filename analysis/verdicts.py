@@ -317,7 +317,7 @@ def _note(tables: StudyTables, row: dict[str, Any], whole: bool, is_reference: b
     if _at_chance(row["reference"], tables):
         return f"the reference setting is {wording.at_baseline(tables.plan)}: perhaps too few steps", True
     if row["gain"] < 0:
-        return "chosen by the mean of its last epochs: in the last one the reference setting was ahead", False
+        return "not chosen by its last epoch alone: there the reference setting was ahead", False
     return ("the reference setting won: tuning gained nothing" if is_reference else ""), False
 
 

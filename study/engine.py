@@ -180,7 +180,9 @@ class Engine:
         return self._budget.has_trials(space) or self._promotion(space) is not None
 
     def _promotion(self, space: str) -> Promotion | None:
-        """The paused trial to be taken up; when all else has ended the best of a rung, however few came there."""
+        """The paused trial to be taken up: the reference setting once it is due, else as ASHA says; when all else has
+        ended the best of a rung, however few came there.
+        """
         reference = next((run for run in self.state.of_kind("trial", space)[:1] if run.state == "stopped"), None)
         if reference is not None and self._goes_on_anyway(reference):
             return self.state.asha[space].whatever_its_rank(reference.key, reference.epochs)

@@ -21,8 +21,8 @@ class Policy:
     At a rung one of `reduction_factor` trials goes on. The first rung is at the full length divided by `first_rung`,
     rounded up. With `pausing`, who was stopped there goes on later if the trials that came after it were worse.
     A trial is judged by the mean score of the last `averaged` of its epochs, a share of them, at least one. With
-    `reference_first` the reference setting goes on at every rung; without, it may pause as all may, until half of the
-    budget is spent.
+    `reference_first` the reference setting goes on at every rung; without, and with `pausing`, it may pause as all may
+    until it is due (`study/reference.py`).
     """
 
     random_share: float = 0.5

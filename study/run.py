@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tensorboard", action="store_true", default=None, help=files)
     exact = "compute in fp32; by default bf16 where the hardware has it and images are 16x16 or more"
     made.add_argument("--fp32", action="store_true", default=None, help=exact)
-    whole = "train every trial to its full length, to record whole learning curves; by default ASHA stops poor ones"
+    whole = "train every trial to its full length, to record whole learning curves; by default ASHA has poor ones pause"
     made.add_argument("--no-stopping", action="store_true", default=None, help=whole)
     earlier = "earlier studies, the best of which is tried right after the reference setting (default: none)"
     made.add_argument("--warm-start", nargs="+", type=Path, metavar="RUN_DIR", help=earlier)

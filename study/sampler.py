@@ -3,9 +3,9 @@
 An in-memory Optuna study, fed by the events of the log. Each suggestion has a random generator of its own, seeded by
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
 
-What Optuna is told: a trial of full length is COMPLETE with its score; a diverged or failed one (an error, too large
-for the memory, hung) is PRUNED and marked infeasible, so TPE learns to keep away. What it is told when ASHA stops
-trials is a matter of the policy:
+What Optuna is told: a trial of full length is COMPLETE with its score, which here is what it is judged by
+(`Policy.standing`); a diverged or failed one (an error, too large for the memory, hung) is PRUNED and marked
+infeasible, so TPE learns to keep away. What it is told when ASHA stops trials is a matter of the policy:
 
 - `pruned`: a stopped trial is PRUNED with its scores at the rungs, so TPE ranks it below every complete one and among
   the pruned by how far it came.

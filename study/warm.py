@@ -65,7 +65,7 @@ def _of_space(space: Space, folders: Sequence[Path], most: int) -> Json:
 
 
 def best(folder: Path, space: str) -> list[Json]:
-    """Return the trials of `space` at full length in the study in `folder`, the best validation score first."""
+    """Return the trials of `space` at full length in the study in `folder`, the highest last score first."""
     known: dict[str, Json] = {}
     finished = []
     for event in read_events(folder / "events.jsonl")[0]:
