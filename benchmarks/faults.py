@@ -474,13 +474,15 @@ class Judge:
         content = read_study(folder)
         self._plan = Plan.from_json(folder, content)
         space = find(self._plan.spaces[0])
+        self._reference = f"{space.name}-0000"
         policy = self._plan.policy
         self._sampler = Sampler(space, self._plan.seed, policy=policy)
         self._asha = Asha(self._plan.rungs, policy.reduction_factor, pausing=policy.pausing)
         self._planned = self._plan.trials
         self.injected = injected
         self._trials = 0
-        self._scores: dict[str, float] = {}
+        self._scores: dict[str, list[float]] = {}  # of each epoch
+        self._reference_due = False  # half of the trials had begun when one last began or went on
         self._epochs: dict[str, int] = {}
         self._states: dict[str, str] = {}
         self._owed: tuple[str, int] | None = None  # a rung that was reached and must be judged next
@@ -521,6 +523,13 @@ class Judge:
         self._count("plans changed", planned != (*again, seed_of(self._plan.seed, key)))
         self._sampler.add(key, event["config"])
         self._states[key] = "open"
+        self._see_to_reference()
+
+    def _see_to_reference(self) -> None:
+        self._reference_due |= 2 * self._trials >= self._planned
+
+    def _standing(self, key: str) -> float | None:
+        return self._plan.policy.standing(self._scores[key]) if self._scores.get(key) else None
 
     def _started(self, event: Event) -> None:
         key = event.get("final") or event["trial"]
@@ -534,7 +543,11 @@ class Judge:
         expected = self._epochs.get(key, 0) + 1
         self._count("epochs lost", max(0, event["epoch"] - expected))
         self._count("trials doubled", event["epoch"] < expected or self._states[key] not in ("open", "interrupted"))
-        self._epochs[key], self._scores[key] = event["epoch"], event["val_score"]
+        self._epochs[key] = event["epoch"]
+        if event["val_score"] is None:  # it diverged: nothing to be judged by
+            self._scores[key] = []
+        else:
+            self._scores.setdefault(key, []).append(event["val_score"])
         if event["event"] == "epoch" and event["epoch"] in self._plan.rungs and event["val_score"] is not None:
             self._owed = (key, event["epoch"])
 
@@ -545,9 +558,10 @@ class Judge:
             return
         again = self._asha.judge(key, epoch, score)
         assert again is not None
-        action = "continue" if key.endswith("-0000") else again.action
-        found = (event["cutoff"], event["compared"], event["action"], (key, epoch))
-        self._count("rungs changed", found != (again.cutoff, again.compared, action, self._owed))
+        action = "continue" if key == self._reference and self._reference_due else again.action
+        found = (score, event["cutoff"], event["compared"], event["action"], (key, epoch))
+        expected = (self._standing(key), again.cutoff, again.compared, action, self._owed)
+        self._count("rungs changed", found != expected)
         self._owed = None
         self._asha.record(key, epoch, score)
         self._sampler.report(key, epoch, score)
@@ -556,11 +570,14 @@ class Judge:
         key, epoch = event["trial"], event["epoch"]
         busy = any(state in ("open", "interrupted") for trial, state in self._states.items() if "seed" not in trial)
         due = self._asha.promotion(least=int(self._trials == self._planned and not busy))
+        if self._reference_due and self._states[self._reference] == "stopped":
+            due = self._asha.whatever_its_rank(self._reference, self._epochs[self._reference])
         numbers = Decision(event["action"], event["cutoff"], event["compared"])
-        self._count("rungs changed", due != (key, epoch, numbers) or event["score"] != self._scores[key])
+        self._count("rungs changed", due != (key, epoch, numbers) or event["score"] != self._standing(key))
         self._asha.take_up(key, epoch)
         self._sampler.take_up(key)
         self._states[key] = "open"
+        self._see_to_reference()
 
     def _study_opened(self, event: Event) -> None:
         self._planned = event["trials"]
@@ -576,7 +593,7 @@ class Judge:
                 self._asha.pause(key, self._epochs[key])
             elif state in ("failed", "diverged"):
                 self._asha.retract(key)
-            self._sampler.tell(key, state, self._scores.get(key))
+            self._sampler.tell(key, state, self._standing(key))
 
     @property
     def all_is_well(self) -> bool:
