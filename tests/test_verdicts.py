@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as reference
 
 import analysis
-from analysis import audit, budget, intervals, summary, verdicts, wording
+from analysis import audit, budget, intervals, report, stats, summary, verdicts, wording
 from analysis.tables import StudyTables
 from tests.sample_run import MAX_EPOCHS, PER_CLASS, SampleRun
 
@@ -207,6 +207,35 @@ def test_what_the_search_was_worth_by_hand(tmp_path: Path) -> None:
     assert row["low"] == pytest.approx(found - 0.92 - np.hypot(found - known.low, tested.high - 0.92))
     assert row["high"] == pytest.approx(found - 0.92 + np.hypot(known.high - found, 0.92 - tested.low))
     assert (row["note"], row["warning"]) == ("", False)
+
+
+def test_a_winner_whose_last_epoch_is_below_the_reference_is_said_to_be_chosen_by_more(tmp_path: Path) -> None:
+    tables = study(tmp_path, 3, "resnet")
+    trials = tables.trials.assign(state="finished", epochs_trained=MAX_EPOCHS, score=[0.95, 0.9])
+    chosen = tables.chosen.assign(trial="resnet-0001", score=0.9, epochs_trained=MAX_EPOCHS)
+    row = worth(replace(tables, trials=trials, chosen=chosen))
+    assert row["gain"] == pytest.approx(-0.05)
+    assert (row["note"], row["warning"]) == (
+        "not chosen by its last epoch alone: there the reference setting was ahead",
+        False,
+    )
+
+
+def test_before_final_runs_the_winner_is_the_one_ranked_first_not_the_highest_last_score(tmp_path: Path) -> None:
+    tables = study(tmp_path, 3, "resnet")
+    first = tables.chosen.assign(trial="resnet-0001", score=0.9, rank=1)
+    chosen = pd.concat([first, first.assign(trial="resnet-0000", score=0.95, rank=2)])
+    found = stats.winners(replace(tables, chosen=chosen, final=tables.final.iloc[:0]))
+    assert found[["trial", "score"]].to_numpy().tolist() == [["resnet-0001", 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [({"averaged": 0.25}, "the mean score of the last 25% of their epochs"), ({}, "their last score")],
+)
+def test_the_report_says_by_what_trials_are_judged(tmp_path: Path, policy: dict[str, float], said: str) -> None:
+    plan = {**study(tmp_path, 3, "resnet").plan, "policy": policy}
+    assert report._budget(plan).endswith(f"trials are judged, and the winner is chosen, by {said}")
 
 
 def test_a_reference_at_chance_and_a_winner_cut_short_are_said(tmp_path: Path) -> None:
