@@ -49,8 +49,8 @@ TPE: Final[dict[str, Any]] = {
     "constant_liar": True,  # running trials repel: slots are asked in parallel
 }
 DEFAULT: Final = Policy()
-HISTORY: Final = 250  # ended trials that TPE looks at, of which
-BEST: Final = 25  # are the best of all; TPE calls a tenth of what it sees good, 25 at most, so these are the same
+HISTORY: Final = 100  # ended trials that TPE looks at, of which
+BEST: Final = 10  # are the best of all, those that TPE calls good: a tenth of what it sees
 
 
 def seed_of(*parts: Any) -> int:
