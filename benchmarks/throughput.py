@@ -7,12 +7,15 @@ each class are used: 8,000 to train and 2,000 to validate. Ours runs first, thro
 CNN with its usual training (crop, flip, momentum), ASHA, 4 final runs as usual or so many, no report. Its log says
 which configurations were trained for how many epochs; the tutorial's way (`benchmarks/tutorial_way.py`) then trains
 exactly those, again through Ray Tune. Both are timed as whole processes, from the command to the exit. `--loaders` are
-the processes of each DataLoader of the tutorial's way: 8, as it prints, or 0, which suits few cores better.
+the processes of each DataLoader of the tutorial's way: 8, as it prints, or 0, which suits few cores better; `--images`,
+whether it decodes them once before the first trial, or reads `files` every time. Beside our time stands what the epochs
+alone would take on all slots without a pause: the most that anything but faster epochs could win.
 """
 
 import argparse
 import json
 import math
+import os
 import shutil
 import statistics
 import subprocess
@@ -29,6 +32,7 @@ from analysis.events import read_events
 
 IMAGES_OF_A_CLASS = 1000
 TRAINING_IMAGES, VALIDATION_IMAGES = 8000, 2000  # a fifth validates
+SLOTS = os.cpu_count() or 1
 Run = dict[str, Any]
 
 
@@ -64,14 +68,16 @@ def trained(folder: Path) -> list[Run]:
         elif event["event"] in ("epoch", "final_epoch"):
             key = event["trial"] if "trial" in event else event["final"]
             runs[key] |= {"epochs": event["epoch"], "score": event["val_score"]}
+            runs[key]["seconds"] = runs[key].get("seconds", 0) + event["seconds"]
     winner = next(event["trial"] for event in reversed(events) if event["event"] == "final_chosen")
     return [{"key": key, **run} for key, run in runs.items() if "-seed" not in key or key.startswith(f"{winner}-")]
 
 
-def tutorial(data: Path, folder: Path, runs: list[Run], loaders: int) -> tuple[float, list[float]]:
+def tutorial(data: Path, folder: Path, runs: list[Run], loaders: int, images: str) -> tuple[float, list[float]]:
     """Train `runs` as the tutorial does and return the seconds and the last score of each."""
     (folder / "runs.json").write_text(json.dumps(runs))
-    command = [sys.executable, "-m", "benchmarks.tutorial_way", str(data), str(folder / "runs.json"), str(loaders)]
+    given = [str(data), str(folder / "runs.json"), str(loaders), images]
+    command = [sys.executable, "-m", "benchmarks.tutorial_way", *given]
     begun = time.time()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     scores: list[float] = json.loads((folder / "scores.json").read_text())
@@ -85,6 +91,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=1, help="runs of each side (default 1)")
     parser.add_argument("--final-seeds", type=int, default=4, help="final runs of the winner (default 4)")
     parser.add_argument("--loaders", type=int, default=8, help="processes of a DataLoader of theirs (default 8)")
+    how = "their images are decoded once, or files are read every time (default decoded)"
+    parser.add_argument("--images", choices=("decoded", "files"), default="decoded", help=how)
     asked = parser.parse_args()
     ratios, differences, scores_of_ours = [], [], []
     for _ in range(asked.pairs):
@@ -92,11 +100,13 @@ def main() -> None:
             folder = Path(name)
             sample(asked.data_dir, folder / "data")
             our_seconds, runs = ours(folder / "data", folder, asked.final_seeds)
-            their_seconds, scores = tutorial(folder / "data", folder, runs, asked.loaders)
+            their_seconds, scores = tutorial(folder / "data", folder, runs, asked.loaders, asked.images)
         images = TRAINING_IMAGES * sum(run["epochs"] for run in runs)
         print(f"{len(runs)} runs, {sum(run['epochs'] for run in runs)} epochs, {images:,} images")
         for name, seconds in (("tutorial's way", their_seconds), ("archstudy", our_seconds)):
             print(f"{name:<15} {seconds:7.1f} s {images / seconds:8,.0f} images/s")
+        alone = sum(run["seconds"] for run in runs) / SLOTS
+        print(f"our epochs alone, on {SLOTS} slots: {alone:.1f} s, {their_seconds / alone:.1f} times less than theirs")
         ratios.append(their_seconds / our_seconds)
         differences += [run["score"] - score for run, score in zip(runs, scores, strict=True)]
         scores_of_ours += [run["score"] for run in runs]

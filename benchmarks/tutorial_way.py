@@ -1,12 +1,13 @@
 """A study as Ray's own PyTorch tutorial for CIFAR-10 teaches it; the peer of benchmarks/throughput.py.
 
-    python -m benchmarks.tutorial_way DATA_DIR RUNS.json LOADER_PROCESSES
+    python -m benchmarks.tutorial_way DATA_DIR RUNS.json LOADER_PROCESSES decoded|files
 
 Each trial is a function of Ray Tune in a worker of its own, loads the data set, splits it at random, makes DataLoaders
 of PIL images with torchvision's transforms, trains in fp32, reads the loss after every step, validates and reports a
-checkpoint after every epoch. Kinder than the tutorial: images are decoded before it starts. A DataLoader has
-LOADER_PROCESSES, of which the tutorial starts 8 an epoch, or none. RUNS.json lists the runs (configuration, seed,
-epochs); the last validation score of each goes to scores.json beside it.
+checkpoint after every epoch. Images are `decoded` into one array before the first trial, as those of torchvision's
+CIFAR10 are, or read as `files` whenever they are needed, as torchvision's ImageFolder does, which is what people with a
+folder of images use. A DataLoader has LOADER_PROCESSES, of which the tutorial starts 8 an epoch, or none. RUNS.json
+lists the runs (configuration, seed, epochs); the last validation score of each goes to scores.json beside it.
 """
 
 import json
@@ -52,11 +53,11 @@ class Decoded(Dataset[tuple[torch.Tensor, int]]):
         return self._transform(Image.fromarray(self._images[index])), int(self._labels[index])
 
 
-def loaders(file: Path, batch_size: int, seed: int, processes: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return the loaders of training and validation: four fifths and one fifth, drawn at random."""
+def loaders(source: Path, batch_size: int, seed: int, processes: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Return the loaders of training and validation: four fifths and one fifth of what a file or a folder holds."""
     parts = []
     for position, transform in enumerate((TRANSFORM, EVALUATION)):
-        everything = Decoded(file, transform)
+        everything: Any = (ImageFolder if source.is_dir() else Decoded)(source, transform)
         share = int(0.8 * len(everything))
         split = random_split(everything, [share, len(everything) - share], torch.Generator().manual_seed(seed))
         parts.append(DataLoader(split[position], batch_size, shuffle=position == 0, num_workers=processes))
@@ -74,7 +75,7 @@ def train_cifar(config: dict[str, Any]) -> None:
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(network.parameters(), lr=chosen["sgd_lr"], momentum=chosen["momentum"])
     seed, batch_size = config["run"]["seed"] % 2**31, chosen["batch_size"]
-    train_loader, val_loader = loaders(Path(config["file"]), batch_size, seed, config["processes"])
+    train_loader, val_loader = loaders(Path(config["source"]), batch_size, seed, config["processes"])
     for _ in range(config["run"]["epochs"]):
         running_loss = 0.0
         network.train()
@@ -109,16 +110,17 @@ def validate(network: nn.Module, loader: DataLoader[Any], criterion: nn.Module, 
 def main() -> None:
     """Train every run of RUNS.json on one core each, or on an equal share of a GPU where there is one."""
     data, runs_file = Path(sys.argv[1]), Path(sys.argv[2])
-    folder = ImageFolder(str(data / "train"))
-    file = runs_file.with_name("decoded.npz")
-    np.savez(file, images=np.stack([np.asarray(image) for image, _ in folder]), labels=np.array(folder.targets))
+    source = data / "train"
+    if sys.argv[4] == "decoded":
+        folder, source = ImageFolder(str(source)), runs_file.with_name("decoded.npz")
+        np.savez(source, images=np.stack([np.asarray(image) for image, _ in folder]), labels=np.array(folder.targets))
     ray.init(address="local", log_to_driver=False, include_dashboard=False)
     resources = {"cpu": 1, "gpu": 0.25 if torch.cuda.is_available() else 0}
     runs = json.loads(runs_file.read_text())
     with tempfile.TemporaryDirectory() as storage:
         tuner = tune.Tuner(
             tune.with_resources(train_cifar, resources),
-            param_space={"run": tune.grid_search(runs), "file": str(file), "processes": int(sys.argv[3])},
+            param_space={"run": tune.grid_search(runs), "source": str(source), "processes": int(sys.argv[3])},
             run_config=tune.RunConfig(storage_path=storage, verbose=0),
         )
         results = tuner.fit()

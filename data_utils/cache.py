@@ -34,6 +34,7 @@ from data_utils.images import Skipped
 from data_utils.request import Progress
 
 CHUNK_BYTES: Final = 8 * 2**20  # of decoded images in one piece of work; two for each core are kept
+SMALL_BYTES: Final = 4096  # of a file, below which threads wait for the interpreter more than they decode
 JPEG_RATIO: Final = 8  # pixels to bytes of a photograph at least
 FORMAT: Final = 3  # to be raised when `decode` gives other pixels, or in another order
 LOOKED_AT: Final = 1000  # files whose sizes an error tells of
@@ -168,7 +169,8 @@ def _write(
     done = 0
     shape: tuple[int, int, int] | None = None
     skipped: list[tuple[int, str]] = []
-    with closing(in_order(work, _chunks(folder, files, image_size))) as chunks:
+    threads = 1 if sum(file.bytes for file in files) < SMALL_BYTES * len(files) else None
+    with closing(in_order(work, _chunks(folder, files, image_size), threads)) as chunks:
         for chunk in chunks:
             for position, image in enumerate(chunk, done):
                 if isinstance(image, str):

@@ -67,12 +67,14 @@ def resized(images: NDArray[np.uint8], image_size: Size) -> NDArray[np.uint8]:
     return result
 
 
-def in_order(work: Callable[[Given], Made], items: Iterable[Given]) -> Generator[Made, None, None]:
-    """Give `work(item)` for each item, in order, worked on by a thread per core, two items ahead for each.
+def in_order(
+    work: Callable[[Given], Made], items: Iterable[Given], threads: int | None = None
+) -> Generator[Made, None, None]:
+    """Give `work(item)` for each item, in order, worked on by so many threads, two items ahead for each.
 
-    Threads, since Pillow lets go of the interpreter while it decodes and resizes.
+    By default a thread per core, since Pillow lets go of the interpreter while it decodes and resizes.
     """
-    threads = os.cpu_count() or 1
+    threads = threads or os.cpu_count() or 1
     pending: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
         try:
