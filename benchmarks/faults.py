@@ -518,7 +518,7 @@ class Judge:
         self._count("trials doubled", key in self._states)
         self._count("trials lost", event["index"] != self._trials)
         self._trials += 1
-        again = self._sampler.suggest(event["index"], self._plan.random_trials)
+        again = self._sampler.suggest(event["index"], self._plan.trials)
         planned = (event["origin"], event["config"], event["seed"])
         self._count("plans changed", planned != (*again, seed_of(self._plan.seed, key)))
         self._sampler.add(key, event["config"])

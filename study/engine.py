@@ -220,7 +220,7 @@ class Engine:
 
     def _new_trial(self, space: str) -> Job:
         index = len(self.state.of_kind("trial", space))
-        origin, config = self.state.samplers[space].suggest(index, self.plan.random_trials)
+        origin, config = self.state.samplers[space].suggest(index, self.plan.trials)
         key = f"{space}-{index:04d}"
         fields = {"trial": key, "space": space, "index": index, "origin": origin, "config": config}
         self._record({"event": "suggested", **fields, "seed": seed_of(self.plan.seed, key)})

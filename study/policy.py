@@ -17,7 +17,8 @@ Stopped = Literal["pruned", "last", "rung-rank"]
 class Policy:
     """A search policy. What `stopped` means is said at the head of `study/sampler.py`.
 
-    `random_share` of the trials, the reference setting not counted, are random and come first; the rest are TPE's.
+    `random_share` of the trials, the reference setting not counted, are random, the rest TPE's. The first `start_up`
+    are random, then both take turns; None: all random ones come first.
     At a rung one of `reduction_factor` trials goes on. The first rung is at the full length divided by `first_rung`,
     rounded up. With `pausing`, who was stopped there goes on later if the trials that came after it were worse.
     A trial is judged by the mean score of the last `averaged` of its epochs, a share of them, at least one. With
@@ -26,6 +27,7 @@ class Policy:
     """
 
     random_share: float = 0.5
+    start_up: int | None = 20
     reduction_factor: int = 2
     first_rung: int = 27
     stopped: Stopped = "pruned"
@@ -41,6 +43,18 @@ class Policy:
         """Return the number of random trials among the first `trials` of a space, the reference not counted."""
         return round((trials - 1) * self.random_share)
 
+    def is_random(self, number: int, trials: int, warm: int) -> bool:
+        """Whether the `number`-th trial of a search, counted from 1, is random. A space has `trials` in all, of which
+        the reference setting and `warm` ones are not counted; those that a resume adds are TPE's.
+        """
+        count = trials - 1 - warm
+        random = min(self.random_trials(trials), count)
+        first = random if self.start_up is None else min(random, self.start_up)
+        if number <= first or number > count:
+            return number <= first
+        share = random - first, count - first  # spread evenly
+        return (number - first) * share[0] // share[1] > (number - first - 1) * share[0] // share[1]
+
     def standing(self, scores: Sequence[float]) -> float:
         """Return what a trial with these `scores`, one of each epoch, is judged by."""
         last = max(1, int(len(scores) * self.averaged))
@@ -50,6 +64,7 @@ class Policy:
 # What held for studies whose study.json does not say: of all, and later of the last two.
 FIRST_POLICY = Policy(
     random_share=0.5,
+    start_up=None,
     reduction_factor=3,
     first_rung=9,
     stopped="pruned",

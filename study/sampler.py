@@ -1,4 +1,4 @@
-"""What to try next in one space: the reference setting, what earlier studies gave, then a random arm, then TPE.
+"""What to try next in one space: the reference setting, what earlier studies gave, then random trials and TPE's.
 
 An in-memory Optuna study, fed by the events of the log. Each suggestion has a random generator of its own, seeded by
 (study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
@@ -42,7 +42,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 # Every argument written out: Optuna changes its defaults between versions (constant_liar and multivariate in 5.0).
 TPE: Final[dict[str, Any]] = {
-    "n_startup_trials": 0,  # the random arm is the start-up, and it is counted as such
+    "n_startup_trials": 0,  # random trials are the start-up, and they are counted as such
     "n_ei_candidates": 24,
     "multivariate": True,
     "group": True,  # conditional hyperparameters stay in the joint model
@@ -103,14 +103,14 @@ class Sampler:
         self._best: list[_Trial] = []  # sorted, the best first
         self._last: list[tuple[int, _Trial]] = []  # a heap, the oldest first
 
-    def suggest(self, index: int, random_trials: int) -> tuple[str, dict[str, Any]]:
-        """Return origin and configuration of trial `index`; nothing is recorded until `add`."""
+    def suggest(self, index: int, trials: int) -> tuple[str, dict[str, Any]]:
+        """Return origin and configuration of trial `index` of `trials`; nothing is recorded until `add`."""
         if index == 0:
             return "reference", dict(self._space.reference)
         if index <= len(self._warm):
             return "warm", dict(self._warm[index - 1])
         seed = seed_of(self._seed, self._space.name, index)
-        if index <= len(self._warm) + random_trials:
+        if self._policy.is_random(index - len(self._warm), trials, len(self._warm)):
             return "random", draw(self._space, np.random.default_rng(seed))
         return "tpe", self._ask(seed)
 

@@ -101,7 +101,7 @@ def builds(space: str, side: int) -> bool:
     """Whether every one of 30 configurations builds and takes a batch of images with this side."""
     sampler = Sampler(SPACES[space], seed=1)
     for index in range(30):
-        config = narrow(SPACES[space], sampler.suggest(index, random_trials=30)[1])
+        config = narrow(SPACES[space], sampler.suggest(index, trials=61)[1])
         options, shape = architecture(SPACES[space], config), shape_for(SPACES[space].task, 3, (side, side))
         try:
             with torch.device("meta"):

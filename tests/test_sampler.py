@@ -26,7 +26,7 @@ def live(seed: int, trials: int) -> tuple[Sampler, Told]:
 
     for index in range(trials):
         key = f"resnet-{index:04d}"
-        feed("add", key, sampler.suggest(index, random_trials=4)[1])
+        feed("add", key, sampler.suggest(index, trials=9)[1])
         if index % 6 == 5:
             continue  # still running
         feed("report", key, 1, 0.5 + 0.01 * index)
@@ -41,11 +41,11 @@ def test_reference_then_random_then_tpe() -> None:
     sampler = Sampler(SPACES["resnet"], 0)
     origins = []
     for index in range(7):
-        origin, config = sampler.suggest(index, random_trials=3)
+        origin, config = sampler.suggest(index, trials=7)
         sampler.add(f"resnet-{index:04d}", config)
         origins.append(origin)
     assert origins == ["reference", "random", "random", "random", "tpe", "tpe", "tpe"]
-    assert Sampler(SPACES["resnet"], 5).suggest(0, 3) == ("reference", dict(SPACES["resnet"].reference))
+    assert Sampler(SPACES["resnet"], 5).suggest(0, 7) == ("reference", dict(SPACES["resnet"].reference))
 
 
 def test_a_replayed_sampler_suggests_as_if_never_interrupted() -> None:
@@ -54,20 +54,20 @@ def test_a_replayed_sampler_suggests_as_if_never_interrupted() -> None:
     for method, arguments in told:
         getattr(again, method)(*arguments)
     for index in range(15, 20):
-        origin, config = sampler.suggest(index, 4)
+        origin, config = sampler.suggest(index, 9)
         assert origin == "tpe"
-        assert again.suggest(index, 4) == (origin, config)
+        assert again.suggest(index, 9) == (origin, config)
         for one in (sampler, again):
             one.add(f"resnet-{index:04d}", config)
 
 
 def test_asking_twice_changes_nothing() -> None:
     sampler, _ = live(seed=1, trials=8)
-    assert sampler.suggest(8, 4) == sampler.suggest(8, 4)
+    assert sampler.suggest(8, 9) == sampler.suggest(8, 9)
 
 
 def test_equal_seeds_agree_and_different_seeds_do_not() -> None:
-    first, second, other = (live(seed, trials=9)[0].suggest(9, 4) for seed in (2, 2, 3))
+    first, second, other = (live(seed, trials=9)[0].suggest(9, 9) for seed in (2, 2, 3))
     assert first == second
     assert first != other
 
@@ -77,7 +77,7 @@ def test_tpe_learns_from_what_it_is_told() -> None:
     sampler, space = Sampler(SPACES["resnet"], 0), SPACES["resnet"]
     places = []
     for index in range(60):
-        origin, config = sampler.suggest(index, random_trials=20)
+        origin, config = sampler.suggest(index, trials=41)
         place = config["label_smoothing"] / 0.2
         key = f"{space.name}-{index:04d}"
         sampler.add(key, config)
@@ -90,7 +90,7 @@ def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_befor
     sampler = Sampler(SPACES["resnet"], 0)
     bad = 0
     for index in range(60):
-        origin, config = sampler.suggest(index, random_trials=20)
+        origin, config = sampler.suggest(index, trials=41)
         key, diverges = f"resnet-{index:04d}", config["optimizer"] == "adamw"
         sampler.add(key, config)
         sampler.report(key, 3, 0.9 if diverges else 0.5)
@@ -150,6 +150,25 @@ def test_draws_are_uniform_on_the_scale_of_the_range(
 def test_a_share_of_the_trials_besides_the_reference_is_random(trials: int, expected: int) -> None:
     assert Policy(random_share=0.5).random_trials(trials) == expected
     assert Policy(random_share=1.0).random_trials(trials) == trials - 1
+
+
+@pytest.mark.parametrize("warm", [0, 7])
+@pytest.mark.parametrize("start_up", [None, 0, 5, 40])
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize("trials", [1, 2, 9, 41, 252])
+def test_after_the_first_random_trials_the_others_are_spread_evenly(
+    trials: int, share: float, start_up: int | None, warm: int
+) -> None:
+    policy, count = Policy(random_share=share, start_up=start_up), max(0, trials - 1 - warm)
+    kinds = [policy.is_random(number, trials, warm) for number in range(1, count + 20)]
+    planned, random = kinds[:count], min(policy.random_trials(trials), count)
+    assert sum(planned) == random  # the random arm keeps its size
+    assert not any(kinds[count:])  # those of a resume are TPE's
+    first = random if start_up is None else min(start_up, random)
+    assert all(planned[:first])
+    rest = planned[first:]
+    for end in range(len(rest) + 1):
+        assert abs(sum(rest[:end]) - (random - first) * end / max(1, len(rest))) < 1
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import models
 from analysis.tables import TRIAL_COLUMNS
 from models.conv import DILATED_KERNEL, satisfies_hybrid_rule
 from study.config import Config
+from study.policy import Policy
 from study.sampler import Sampler
 from study.space import Parameter, Space
 from study.spaces import SPACES
@@ -187,8 +188,8 @@ def test_a_config_remembers_what_was_read() -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_the_random_arm_keeps_to_ranges_and_conditions_and_reaches_every_choice(name: str) -> None:
-    space, sampler = SPACES[name], Sampler(SPACES[name], seed=3)
-    configs = [sampler.suggest(index, random_trials=300)[1] for index in range(1, 301)]
+    space, sampler = SPACES[name], Sampler(SPACES[name], seed=3, policy=Policy(random_share=1))
+    configs = [sampler.suggest(index, trials=301)[1] for index in range(1, 301)]
     for config in configs:
         assert list(config) == space.active(config)
         assert all(p.contains(config[p.name]) for p in space.parameters if p.name in config)

@@ -19,6 +19,7 @@ from study import test_split
 from study.config import Config
 from study.job import Job, OpenTest
 from study.optimization import SCHEDULES, learning_rate, optimizer, schedule
+from study.policy import Policy
 from study.sampler import Sampler
 from study.spaces import SPACES
 from study.spaces.training import CLASS_WEIGHTS, TRAINING
@@ -217,7 +218,8 @@ def test_a_hyperparameter_that_nothing_reads_fails_the_trial(tmp_path: Path, tri
 
 def configuration(space: str, index: int) -> dict[str, Any]:
     """Configuration `index` of the random arm, narrow; the first is the reference."""
-    return narrow(SPACES[space], Sampler(SPACES[space], seed=0).suggest(index, random_trials=50)[1])
+    sampler = Sampler(SPACES[space], seed=0, policy=Policy(random_share=1))
+    return narrow(SPACES[space], sampler.suggest(index, trials=51)[1])
 
 
 @pytest.mark.parametrize("space", SPACES)

@@ -123,7 +123,7 @@ def test_they_follow_the_reference_and_the_random_arm_keeps_its_size() -> None:
     sampler = Sampler(TODAY, 0, [config(0.2), config(0.3)])
     origins, lrs = [], []
     for index in range(7):
-        origin, suggested = sampler.suggest(index, random_trials=3)
+        origin, suggested = sampler.suggest(index, trials=7)
         sampler.add(f"mlp-{index:04d}", suggested)
         origins.append(origin)
         lrs.append(suggested["lr"])

@@ -227,6 +227,7 @@ POLICIES: Final[dict[str, Make]] = {
     "random + pausing ASHA, reference first": _study(REFERENCE_FIRST),
     "random + pausing ASHA, last score": _study(replace(PAUSING, averaged=0)),
     **{f"random + pausing ASHA, 1/{factor}": _study(replace(PAUSING, reduction_factor=factor)) for factor in (2, 3, 4)},
+    "TPE + pausing ASHA, random first": _study(Policy(start_up=None)),
     "TPE + pausing ASHA": _study(Policy()),
 }
 OURS: Final = "TPE + pausing ASHA"  # the default
