@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -564,6 +565,30 @@ def test_only_two_results_for_each_core_wait(monkeypatch: pytest.MonkeyPatch) ->
     threading.Event().wait(0.05)
     assert len(begun) <= 6
     assert list(results) == list(range(1, 100))
+
+
+@pytest.mark.parametrize(("side", "threads"), [(8, 1), (64, 2)])  # some 80 bytes, and 12,000 of noise
+def test_small_files_are_decoded_by_one_thread_and_larger_ones_by_several(
+    side: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(cache, "CHUNK", 5)
+    pixels, both, seen = np.random.default_rng(0).integers(0, 256, (side, side, 3)), threading.Barrier(2), set[int]()
+
+    def watched(path: str, image_size: tuple[int, int] | None) -> NDArray[np.uint8]:
+        seen.add(threading.get_ident())
+        if threads == 2:
+            both.wait(timeout=10)
+        time.sleep(0.01)  # a second thread would begin meanwhile
+        return decode(path, image_size)
+
+    for name in ("bus", "car"):
+        for number in range(10):
+            (tmp_path / "data" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "data" / name / f"{number}.png")
+    monkeypatch.setattr(cache, "decode", watched)
+    load_it(tmp_path / "data")
+    assert len(seen) == threads
 
 
 def test_progress_begins_at_nothing_and_ends_with_all(tmp_path: Path) -> None:

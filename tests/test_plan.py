@@ -147,6 +147,10 @@ def test_the_policy_of_a_study_stays_what_it_was(content: dict[str, Any], tmp_pa
     before = Plan.from_json(tmp_path / "resnet-digits", content)
     assert (before.rungs, before.random_trials, before.policy.stopped) == ((3, 9), 20, "pruned")
     assert not before.policy.pausing
+    assert before.policy.start_up is None
+    del described["policy"]["start_up"]  # one from before trials took turns
+    earlier = Plan.from_json(tmp_path / "resnet-digits", {**content, **described})
+    assert earlier.policy == replace(other, start_up=None)
 
 
 def test_a_study_of_a_folder_is_named_by_it() -> None:
