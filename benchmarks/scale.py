@@ -43,6 +43,7 @@ from study.job import Job
 from study.log import Log
 from study.packing import Packing
 from study.plan import Plan
+from study.policy import Policy
 from study.sampler import Sampler
 from study.shipping import Code
 from study.space import Parameter, Space
@@ -254,7 +255,7 @@ def resumed(trials: int, folder: Path) -> Row:
 
 def write_long_log(plan: Plan) -> None:
     """Write the log of a study none of whose trials was stopped, with random numbers at their full length."""
-    draws, sampler = np.random.default_rng(0), Sampler(TINY, 0)
+    draws, sampler = np.random.default_rng(0), Sampler(TINY, 0, policy=Policy(random_share=1))
     place = {
         "attempt": 1,
         "from_epoch": 0,

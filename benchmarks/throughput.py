@@ -1,6 +1,6 @@
 """The same study twice: as Ray's own PyTorch tutorial teaches, and as archstudy does it.
 
-    python -m benchmarks.throughput --data-dir CIFAR10_FOLDER [--pairs 1] [--final-seeds 4] [--loaders 8]
+    python -m benchmarks.throughput --data-dir CIFAR10_FOLDER [--pairs 1] [--final-seeds 4] [--images files]
 
 `--data-dir` holds `train/` and `test/` of class folders of 32x32 images (CIFAR-10). The first 1,000 training images of
 each class are used: 8,000 to train and 2,000 to validate. Ours runs first, through its command: 12 trials of C's plain
@@ -8,31 +8,30 @@ CNN with its usual training (crop, flip, momentum), ASHA, 4 final runs as usual 
 which configurations were trained for how many epochs; the tutorial's way (`benchmarks/tutorial_way.py`) then trains
 exactly those, again through Ray Tune. Both are timed as whole processes, from the command to the exit. `--loaders` are
 the processes of each DataLoader of the tutorial's way: 8, as it prints, or 0, which suits few cores better; `--images`,
-whether it decodes them once before the first trial, or reads `files` every time. Beside our time stands what the epochs
-alone would take on all slots without a pause: the most that anything but faster epochs could win.
+whether that way decodes its images once before the first trial, or reads `files` every time. Beside our time stands
+what the epochs alone would take on all slots without a pause: the most that anything but faster epochs could win.
 """
 
 import argparse
 import json
 import math
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.events import read_events
+from analysis.events import Event, read_events
 
 IMAGES_OF_A_CLASS = 1000
 TRAINING_IMAGES, VALIDATION_IMAGES = 8000, 2000  # a fifth validates
-SLOTS = os.cpu_count() or 1
 Run = dict[str, Any]
 
 
@@ -46,19 +45,20 @@ def sample(source: Path, folder: Path) -> None:
                 shutil.copy(image, target)
 
 
-def ours(data: Path, folder: Path, final_seeds: int) -> tuple[float, list[Run]]:
-    """Run the study and return its seconds and what it trained: configuration, seed, epochs, last score of each run."""
+def ours(data: Path, folder: Path, final_seeds: int) -> tuple[float, list[Run], int]:
+    """Run the study; return its seconds, what it trained (configuration, seed, epochs, last score of each), its slots."""
     space = Path(__file__).with_name("c_plain_cnn.py")
     command = [sys.executable, "-m", "study.run", "--space", str(space), "--dataset", "folder", "--data-dir", str(data)]
     options = ["--trials", "12", "--max-epochs", "9", "--final-seeds", str(final_seeds), "--no-report"]
     begun = time.time()
     subprocess.run([*command, *options, "--runs", str(folder), "--name", "ours"], check=True)
-    return time.time() - begun, trained(folder / "ours")
+    seconds = time.time() - begun
+    events, _ = read_events(folder / "ours" / "events.jsonl")
+    return seconds, trained(events), events[0]["slots"]
 
 
-def trained(folder: Path) -> list[Run]:
-    """Return what the study in `folder` trained, without final runs of who was overtaken: no other way has these."""
-    events, _ = read_events(folder / "events.jsonl")
+def trained(events: Sequence[Event]) -> list[Run]:
+    """Return what a study trained, without final runs of who was overtaken: no other way has these."""
     runs: dict[str, Run] = {}
     for event in events:
         if event["event"] == "suggested":
@@ -99,14 +99,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             sample(asked.data_dir, folder / "data")
-            our_seconds, runs = ours(folder / "data", folder, asked.final_seeds)
+            our_seconds, runs, slots = ours(folder / "data", folder, asked.final_seeds)
             their_seconds, scores = tutorial(folder / "data", folder, runs, asked.loaders, asked.images)
         images = TRAINING_IMAGES * sum(run["epochs"] for run in runs)
         print(f"{len(runs)} runs, {sum(run['epochs'] for run in runs)} epochs, {images:,} images")
         for name, seconds in (("tutorial's way", their_seconds), ("archstudy", our_seconds)):
             print(f"{name:<15} {seconds:7.1f} s {images / seconds:8,.0f} images/s")
-        alone = sum(run["seconds"] for run in runs) / SLOTS
-        print(f"our epochs alone, on {SLOTS} slots: {alone:.1f} s, {their_seconds / alone:.1f} times less than theirs")
+        alone = sum(run["seconds"] for run in runs) / slots
+        print(f"our epochs alone, on {slots} slots: {alone:.1f} s, {their_seconds / alone:.1f} times less than theirs")
         ratios.append(their_seconds / our_seconds)
         differences += [run["score"] - score for run, score in zip(runs, scores, strict=True)]
         scores_of_ours += [run["score"] for run in runs]

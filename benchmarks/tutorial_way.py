@@ -110,7 +110,7 @@ def validate(network: nn.Module, loader: DataLoader[Any], criterion: nn.Module, 
 def main() -> None:
     """Train every run of RUNS.json on one core each, or on an equal share of a GPU where there is one."""
     data, runs_file = Path(sys.argv[1]), Path(sys.argv[2])
-    source = data / "train"
+    source = (data / "train").absolute()  # a trial has another working directory
     if sys.argv[4] == "decoded":
         folder, source = ImageFolder(str(source)), runs_file.with_name("decoded.npz")
         np.savez(source, images=np.stack([np.asarray(image) for image, _ in folder]), labels=np.array(folder.targets))

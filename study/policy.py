@@ -50,10 +50,16 @@ class Policy:
         count = trials - 1 - warm
         random = min(self.random_trials(trials), count)
         first = random if self.start_up is None else min(random, self.start_up)
-        if number <= first or number > count:
-            return number <= first
-        share = random - first, count - first  # spread evenly
-        return (number - first) * share[0] // share[1] > (number - first - 1) * share[0] // share[1]
+        if number <= first:
+            return True
+        if number > count:
+            return False
+
+        def so_far(later: int) -> int:
+            """Random ones among the `later` trials after the first: evenly spread."""
+            return later * (random - first) // (count - first)
+
+        return so_far(number - first) > so_far(number - first - 1)
 
     def standing(self, scores: Sequence[float]) -> float:
         """Return what a trial with these `scores`, one of each epoch, is judged by."""

@@ -567,7 +567,7 @@ def test_only_two_results_for_each_core_wait(monkeypatch: pytest.MonkeyPatch) ->
     assert list(results) == list(range(1, 100))
 
 
-@pytest.mark.parametrize(("side", "threads"), [(8, 1), (64, 2)])  # some 80 bytes, and 12,000 of noise
+@pytest.mark.parametrize(("side", "threads"), [(8, 1), (64, 2)])  # some 270 bytes, and 12,000, of noise
 def test_small_files_are_decoded_by_one_thread_and_larger_ones_by_several(
     side: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.samplers._tpe.sampler import _split_trials
+from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import TrialState
 
 from study.policy import Policy, Stopped
@@ -100,7 +100,8 @@ def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_befor
 
 
 def test_what_tpe_looks_at_stops_growing_and_holds_the_best_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The best must be those that TPE itself would take as good, had it been told everything."""
+    """The best must be those that TPE itself would rank first, had it been told everything."""
+    assert default_gamma(HISTORY) == BEST
     short, whole = Sampler(SPACES["resnet"], 0), Sampler(SPACES["resnet"], 0)
     draws, ends, number = random.Random(1), ("finished", "stopped", "stopped", "diverged", "failed"), HISTORY + 150
     for sampler, history in ((short, HISTORY), (whole, number)):
