@@ -46,7 +46,7 @@ def sample(source: Path, folder: Path) -> None:
 
 
 def ours(data: Path, folder: Path, final_seeds: int) -> tuple[float, list[Run], int]:
-    """Run the study; return its seconds, what it trained (configuration, seed, epochs, last score of each), its slots."""
+    """Run the study; return its seconds, what it trained (configuration, seed, epochs, last score), and its slots."""
     space = Path(__file__).with_name("c_plain_cnn.py")
     command = [sys.executable, "-m", "study.run", "--space", str(space), "--dataset", "folder", "--data-dir", str(data)]
     options = ["--trials", "12", "--max-epochs", "9", "--final-seeds", str(final_seeds), "--no-report"]
