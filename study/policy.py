@@ -54,12 +54,8 @@ class Policy:
             return True
         if number > count:
             return False
-
-        def so_far(later: int) -> int:
-            """Random ones among the `later` trials after the first: evenly spread."""
-            return later * (random - first) // (count - first)
-
-        return so_far(number - first) > so_far(number - first - 1)
+        left = random - first  # for the `count - first` others, evenly spread
+        return (number - first) * left % (count - first) < left
 
     def standing(self, scores: Sequence[float]) -> float:
         """Return what a trial with these `scores`, one of each epoch, is judged by."""
