@@ -87,9 +87,8 @@ def best_of_k(tables: StudyTables) -> pd.DataFrame:
     """Return `space`, `k`, `low`, `high`, `n`: bounds of the expected best score of k random trials, k <= n / 2 and
     `MOST_TRIALS`.
 
-    From the random arm alone, whose trials are independent. A stopped trial has no score at full length: `low` takes
-    its best so far, `high` the worst one that reached full length, as if stopping had kept the order. A diverged or
-    failed trial counts as chance. Spaces with fewer than two such trials have no row.
+    From the random arm alone, whose trials are independent. A stopped trial has no score at full length: `random_arm`
+    has what it is counted with. Spaces with fewer than two such trials have no row.
     """
     parts = [_best_of_k(tables, space) for space in tables.plan["spaces"]]
     return pd.concat(parts, ignore_index=True)
@@ -106,16 +105,40 @@ def _best_of_k(tables: StudyTables, space: str) -> pd.DataFrame:
 def random_arm(tables: StudyTables, space: str) -> pd.DataFrame:
     """Return the ended trials of the random arm of `space`, with `low` and `high`: what each would have scored at full
     length, at least and at most.
+
+    A stopped trial has at least its best so far. At most it has the worst score at full length of the random arm or of
+    those that were ahead of it where it stopped, the higher of both, as if training on had kept the order; `high` is
+    missing where there is neither. A diverged or failed trial has chance.
     """
     trials = tables.trials
     ended = trials["state"].isin(["finished", "stopped", "diverged", "failed"])
     arm = trials[(trials["space"] == space) & (trials["origin"] == "random") & ended]
+    stopped = arm["state"] == "stopped"
     full = arm["trial"].isin(stats.full_length(tables)["trial"])
     chance = float(tables.plan["metric"].get("chance") or 0.0)
-    floor = arm["score"].where(full, arm["best_score"].where(arm["state"] == "stopped", chance)).fillna(chance)
-    worst = arm.loc[full, "score"].min()  # NaN where none: then there is no upper bound
-    ceiling = floor.where(arm["state"] != "stopped", np.fmax(floor, worst) if full.any() else np.nan)
+    floor = arm["score"].where(full, arm["best_score"].where(stopped, chance)).fillna(chance)
+    highest = np.fmax(arm.loc[full, "score"].min(), arm["trial"].map(_worst_ahead(tables, space)))
+    ceiling = floor.where(~stopped, np.maximum(floor, highest))
     return arm.assign(low=floor, high=ceiling)
+
+
+def _worst_ahead(tables: StudyTables, space: str) -> dict[str, float]:
+    """Return for each trial of `space` that ASHA judged the worst score at full length among those that were ahead of
+    it at its last rung, whoever suggested them; NaN where there is none.
+    """
+    whole = stats.full_length(tables).set_index("trial")["score"]
+    judged = tables.decisions.drop_duplicates(["trial", "epoch"], keep="last")
+    judged = judged[judged["trial"].isin(tables.trials.loc[tables.trials["space"] == space, "trial"])]
+    found: dict[str, float] = {}
+    for _, rung in judged.groupby("epoch"):  # a later rung takes the place of an earlier one
+        ahead = rung[rung["trial"].isin(whole.index)].sort_values("score")
+        worst = np.minimum.accumulate(whole[ahead["trial"]].to_numpy()[::-1])[::-1]  # of this one and all above
+        place = np.searchsorted(ahead["score"], rung["score"])
+        found |= {
+            trial: worst[first] if first < len(worst) else np.nan
+            for trial, first in zip(rung["trial"], place, strict=True)
+        }
+    return found
 
 
 def ahead_with_few_trials(bounds: pd.DataFrame, first: str, second: str) -> list[int]:

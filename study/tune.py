@@ -482,7 +482,11 @@ def execute(engine: Engine, data: Stored[SearchData], test: Stored[Examples], cl
             ),
         )
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        tuner.fit()
+        gc.freeze()  # Ray's and Optuna's objects: as Tune keeps more and more of its own, these were looked through too
+        try:
+            tuner.fit()
+        finally:
+            gc.unfreeze()
     if driver.error is not None:
         raise driver.error
 

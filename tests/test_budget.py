@@ -55,7 +55,9 @@ def test_expected_best_is_that_of_all_draws() -> None:
 
 
 def with_random_arm(folder: Path) -> StudyTables:
-    """Five random trials between the reference and one of TPE's; at full length two of them, 9 of 9 epochs."""
+    """Five random trials between the reference and one of TPE's; at full length two of them, 9 of 9 epochs. Where the
+    fourth trial was stopped, all others at full length were ahead of it.
+    """
     tables = analysis.read(SampleRun(spaces=("resnet",), trials=7, final=False, accidents=False).write(folder))
     trials = tables.trials
     trials["origin"] = ["reference", *["random"] * 5, "tpe"]
@@ -63,19 +65,55 @@ def with_random_arm(folder: Path) -> StudyTables:
     trials["epochs_trained"] = [9, 9, 9, 3, 2, 0, 9]
     trials["score"] = [0.99, 0.7, 0.9, 0.5, np.nan, np.nan, 0.99]
     trials["best_score"] = [0.99, 0.7, 0.9, 0.6, 0.3, np.nan, 0.99]
-    return tables
+    return replace(tables, decisions=judged(tables, [0.6, 0.6, 0.6, 0.5, np.nan, np.nan, 0.6]))
+
+
+def judged(tables: StudyTables, scores: list[float]) -> pd.DataFrame:
+    """Decisions at epochs 1, all alike, and 3, on the trials with a score there."""
+    table = pd.DataFrame({"trial": tables.trials["trial"], "epoch": 3, "score": scores}).dropna()
+    return pd.concat([table.assign(epoch=1, score=0.1), table], ignore_index=True)
 
 
 def test_best_of_k_bounds_what_stopping_hid(tmp_path: Path) -> None:
-    tables = with_random_arm(tmp_path)
-    trials = tables.trials
-    found = budget.best_of_k(tables)
+    found = budget.best_of_k(with_random_arm(tmp_path))
     assert found["k"].to_list() == [1, 2]  # half of the 5 random ones
     low, high = [0.7, 0.9, 0.6, 0.1, 0.1], [0.7, 0.9, 0.7, 0.1, 0.1]
     assert found["low"].to_list() == pytest.approx([np.mean(low), np.mean([max(a) for a in product(low, repeat=2)])])
     assert found["high"].to_list() == pytest.approx([np.mean(high), np.mean([max(a) for a in product(high, repeat=2)])])
-    trials.loc[1:2, "state"] = "stopped"
-    assert budget.best_of_k(tables)["high"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("at_the_rung", "most"),
+    [
+        ([0.6, 0.6, 0.6, 0.5, np.nan, np.nan, 0.6], 0.7),  # all were ahead: the worst of them, and of the random ones
+        ([0.6, 0.4, 0.6, 0.5, np.nan, np.nan, 0.4], 0.9),  # the worst at the end was behind it
+        ([0.5, 0.4, 0.4, 0.5, np.nan, np.nan, 0.4], 0.99),  # only the reference was ahead, by coming first
+        ([0.4, 0.4, 0.4, 0.5, np.nan, np.nan, 0.4], 0.7),  # none was: the worst of the random ones
+    ],
+)
+def test_a_stopped_trial_has_at_most_what_those_ahead_of_it_came_to(
+    tmp_path: Path, at_the_rung: list[float], most: float
+) -> None:
+    tables = with_random_arm(tmp_path)
+    found = budget.random_arm(replace(tables, decisions=judged(tables, at_the_rung)), "resnet")
+    assert found["high"].to_list() == pytest.approx([0.7, 0.9, most, 0.1, 0.1])
+
+
+def test_without_a_random_trial_at_full_length_those_ahead_are_the_bound(tmp_path: Path) -> None:
+    tables = with_random_arm(tmp_path)
+    tables.trials.loc[1:2, "state"] = "stopped"
+    assert budget.random_arm(tables, "resnet")["high"].to_list() == pytest.approx([0.99, 0.99, 0.99, 0.1, 0.1])
+    behind = replace(tables, decisions=judged(tables, [0.4, 0.7, 0.6, 0.5, np.nan, np.nan, 0.4]))
+    assert budget.random_arm(behind, "resnet")["high"].isna().to_list() == [True, True, True, False, False]
+    assert budget.best_of_k(behind)["high"].isna().all()
+
+
+def test_a_trial_that_was_taken_up_is_compared_where_it_was_stopped_last(tmp_path: Path) -> None:
+    tables = with_random_arm(tmp_path)
+    early = judged(tables, [0.6, 0.4, 0.6, 0.5, np.nan, np.nan, 0.4])
+    later = early[early["epoch"] == 3].assign(epoch=6, score=[0.8, 0.8, 0.8, 0.7, 0.6])
+    found = budget.random_arm(replace(tables, decisions=pd.concat([later, early])), "resnet")  # at the first rung: 0.9
+    assert found["high"].iloc[2] == pytest.approx(0.7)
 
 
 def test_few_trials_decide_only_where_the_bounds_are_apart() -> None:

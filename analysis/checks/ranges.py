@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.special import bdtrc
 
 from analysis import wording
-from analysis.budget import expected_best
+from analysis.budget import expected_best, random_arm
 from analysis.checks.axes import Axis, End, parts
 from analysis.checks.check import Answer, Check, each_space
 from analysis.checks.record import TOP, Parameter, Record
@@ -170,13 +170,14 @@ def _gain_of_doubling(record: Record, space: str) -> float:
     """Return a lower bound of the expected best of n less that of n / 2 random trials; NaN where there are few.
 
     Only the random arm, whose trials are independent (Dodge et al. 2019). A trial without a full-length score is
-    given the worst one among those that have one: at most that, so the gain is at least what comes out.
+    given what it would have at most (`budget.random_arm`), and no less than the worst that has one: so the gain is at
+    least what comes out.
     """
-    ended, full = record.ended(space), record.full(space)
-    arm, known = ended[ended["origin"] == "random"], full[full["origin"] == "random"]["score"].to_numpy()
+    full = record.full(space)
+    arm, known = random_arm(record.tables, space), full[full["origin"] == "random"]["score"]
     if len(arm) < FEWEST_RANDOM or len(known) < FEWEST_BEST:
         return np.nan
-    scores = np.concatenate([known, np.full(len(arm) - len(known), known.min())])
+    scores = np.maximum(arm["high"].to_numpy(), known.min())
     half, whole = expected_best(scores, np.array([len(scores) // 2, len(scores)]))
     return float(whole - half)
 

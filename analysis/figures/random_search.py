@@ -61,8 +61,9 @@ def caption_best_of_k(data: pd.DataFrame, tables: StudyTables) -> str:
     return (
         f"Expected best validation {tables.plan['metric']['name']} of k trials at full length (Dodge et al. 2019), "
         f"from the random arm alone ({sizes}), whose trials are independent; up to half of them, since beyond that it "
-        "mostly repeats the one best. Thick: a stopped trial counts with its best so far; thin: with the worst that "
-        "reached full length, none where none did; diverged and failed ones as "
+        "mostly repeats the one best. Thick: a stopped trial counts with its best so far; thin: with the most that it "
+        "can have where stopping kept the order (the worst random one at full length, or the worst there of those "
+        "ahead of it where it stopped); diverged and failed ones as "
         f"{wording.baseline(tables.plan)}. Right: against the epochs that k such trials took on average, stopping "
         "included. No interval over trials. To hold one of the best share s with 95 % it takes 3 / s random trials: "
         "60 for the best 5 %."
