@@ -1,7 +1,6 @@
 """The command line of a study: `python -m study.run --space resnet`."""
 
 import argparse
-import gc
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -229,6 +228,4 @@ def _list() -> None:
 
 
 if __name__ == "__main__":
-    code = main()
-    gc.freeze()  # else Python takes a second at its end to look for garbage that goes with the process anyway
-    sys.exit(code)
+    sys.exit(main())
