@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile, supported_activities
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import models
 from data_utils.batches import Batches
+from models.counting import EagerMode
 from study.config import Config
 from study.job import Job, Probe
 from study.optimization import optimizer
@@ -29,7 +29,7 @@ CONTEXT = 512 * 2**20  # bytes that CUDA takes for each process besides tensors:
 # What a configuration will need
 
 
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LiveBytes(EagerMode):
     """Counts the bytes of all tensors made inside it while they live: `peak` is the most at any moment.
 
     It sees every tensor that an operation returns, what is kept for the backward pass and gradients included, also on

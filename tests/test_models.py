@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 import models
 from models.resnet import BasicBlock
@@ -54,6 +55,14 @@ def test_it_gives_finite_logits_and_every_parameter_gets_a_gradient(
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
         assert torch.isfinite(parameter.grad).all(), key
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_multiply_adds_are_half_of_what_torch_counts(name: str) -> None:
+    network = small(name, 3, 32)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 32, 32))
+    assert models.multiply_adds(network, (3, 32, 32)) == counter.get_total_flops() // 2 > 0
 
 
 @pytest.mark.parametrize("name", models.MODELS)

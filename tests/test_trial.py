@@ -1,7 +1,10 @@
 """One trial on real digits: it learns, resumes exactly, ends in order on bad luck, and uses every hyperparameter."""
 
+import copy
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -331,12 +334,57 @@ def test_a_warm_up_rises_to_the_schedule_in_equal_steps() -> None:
     assert all(rate > 0 for rate in cosine)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
-def test_an_optimizer_is_torchs_with_the_settings_of_its_name(name: str, kind: type) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "more"),
+    [
+        ("adam", torch.optim.Adam, {}),
+        ("adamw", torch.optim.AdamW, {}),
+        ("sgd", torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    ],
+)
+def test_an_optimizer_steps_as_torchs_own_with_the_settings_of_its_name(
+    name: str, kind: Callable[..., torch.optim.Optimizer], more: dict[str, Any]
+) -> None:
     config = {"optimizer": name, f"{name}_lr": 0.01, "decay": "weights", "weight_decay": 0.03}
-    made = optimizer(Config(config), torch.nn.Linear(1, 1))
-    assert type(made) is kind
-    assert (made.param_groups[0]["lr"], made.param_groups[0]["weight_decay"]) == (0.01, 0.03)
+    config |= {"momentum_form": "nesterov", "momentum": 0.9} if name == "sgd" else {}
+    ours = torch.nn.Linear(5, 3)
+    theirs = copy.deepcopy(ours)
+    made = optimizer(Config(config), ours)
+    own = kind(theirs.parameters(), lr=0.01, weight_decay=0.03, fused=True, **more)
+    for step in range(5):
+        if step == 3:  # it goes on from a checkpoint
+            state, made = made.state_dict(), optimizer(Config(config), ours)
+            made.load_state_dict(state)
+        for network, steps in ((ours, made), (theirs, own)):
+            steps.zero_grad(set_to_none=True)
+            network(torch.full((2, 5), step + 1.0)).square().sum().backward()
+            steps.step()
+        assert torch.equal(ours.weight, theirs.weight), step
+    assert type(made).__name__ == kind.__name__
+
+
+@pytest.mark.slow
+def test_a_slot_does_without_torchs_compiler(tmp_path: Path) -> None:
+    """It takes a worker more than a second to import; optimizers and what counts operations would do so unasked."""
+    code = """
+import sys
+from pathlib import Path
+from data_utils.datasets import load
+from data_utils.splits import split
+from study.slot import Slot
+from tests.test_trial import job
+digits = load("digits", Path("unused"))
+data = split(digits.train, seed=0)
+slot = Slot(data, data.channel_statistics(), lambda: digits.test, classes=10, cpus=1)
+slot.begin(job(Path(sys.argv[1]), max_epochs=2))
+facts = []
+while more := slot.facts():
+    facts += more
+print(*(fact["event"] for fact in facts))
+print(*(name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["started epoch epoch", ""]
 
 
 @pytest.mark.parametrize("form", ["none", "classical", "nesterov"])
