@@ -222,7 +222,7 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
                 show_plan(engine, study.dataset, study.data, dashboard, why, console)
                 _run(study, engine, stored, console)
             finally:
-                background.submit(tune.stop)
+                end_of_ray = background.submit(tune.stop)
         for reflection in reflections:
             reflection.close()
         _fetch_finals(study, engine, console)
@@ -230,6 +230,7 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
         in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
         written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
         show_end(engine, written, console)
+        end_of_ray.result()  # raises what went wrong there
     return outcome
 
 
