@@ -6,13 +6,15 @@ Each study is a search of the `plain_cnn` space with the default policy and two 
 made-up curves (`study/simulation/curves.py`): 40 trials of 27 epochs, or, with `--lengths`, as many as a budget of so
 many full lengths pays for. Its log is read as any other. Beside the bounds of `analysis.budget.best_of_k` stands what
 the trials of the random arm would have had, had none been stopped: a row for each kind of curves and k, with the share
-of studies in which that is above the upper bound, by how much in the mean over all, and how far the bounds are apart.
+of studies that have an upper bound, and of these: the share in which that is above it, by how much in the mean, and
+how far the bounds are apart.
 """
 
 import argparse
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from study.packing import Packing
 from study.plan import Plan, describe, hardware
 from study.simulation.clock import Task, simulate
 from study.simulation.curves import CHANCE, FAMILIES, Problem, made_up
-from study.simulation.policies import ENDLESS, Study
+from study.simulation.policies import ENDLESS, Study, trials_for
 from study.spaces import SPACES
 
 SPACE = "plain_cnn"
@@ -53,13 +55,14 @@ def study(folder: Path, problem: Problem, seed: int, lengths: int | None) -> ana
     """Simulate a study in `folder` and return its tables."""
     epochs = None if lengths is None else lengths * EPOCHS
     plan = Plan((SPACE,), max_epochs=EPOCHS, seed=seed, runs=folder, name="made-up", epoch_budget=epochs)
+    if epochs is not None:
+        plan = replace(plan, trials=trials_for(epochs, EPOCHS, plan.policy.reduction_factor, plan.rungs))
     digits = load("digits", Path("unused"))
     plan.folder.mkdir()
     content = describe(plan, {SPACE: problem.space}, digits, split(digits.train, seed=0), hardware([]))
     (plan.folder / "study.json").write_text(json.dumps(content))
     engine = Engine(plan, {SPACE: problem.space}, Log(plan.folder / "events.jsonl"))
-    trials = plan.trials if lengths is None else ENDLESS
-    engine.open([Packing(SLOTS, SLOTS, 1, 0.0)], ["benchmark"], trials)
+    engine.open([Packing(SLOTS, SLOTS, 1, 0.0)], ["benchmark"], plan.trials if epochs is None else ENDLESS)
     simulate(Search(engine), problem, SLOTS, epochs or ENDLESS)
     engine.close()
     return analysis.read(plan.folder)
@@ -80,8 +83,10 @@ def rows(family: str, seed: int, lengths: int | None) -> Iterator[dict[str, Any]
         if k in bounds.index:
             true = budget.expected_best(scores, np.array([k]))[0]
             low, high = (float(bounds[end][k]) for end in ("low", "high"))
-            over = max(true - high, 0.0)
-            yield {"curves": family, "k": name, "n": len(scores), "above": over > 0, "by": over, "apart": high - low}
+            known = bool(np.isfinite(high))
+            over = max(true - high, 0.0) if known else np.nan
+            row = {"n": len(scores), "bounded": known, "above": float(over > 0) if known else np.nan, "by": over}
+            yield {"curves": family, "k": name, **row, "apart": high - low}
 
 
 def main() -> None:

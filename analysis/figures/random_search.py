@@ -63,7 +63,7 @@ def caption_best_of_k(data: pd.DataFrame, tables: StudyTables) -> str:
         f"from the random arm alone ({sizes}), whose trials are independent; up to half of them, since beyond that it "
         "mostly repeats the one best. Thick: a stopped trial counts with its best so far; thin: with the most that it "
         "can have where stopping kept the order (the worst random one at full length, or the worst there of those "
-        "ahead of it where it stopped); diverged and failed ones as "
+        "ahead of it where it stopped; with many trials the truth may be a little above); diverged and failed ones as "
         f"{wording.baseline(tables.plan)}. Right: against the epochs that k such trials took on average, stopping "
         "included. No interval over trials. To hold one of the best share s with 95 % it takes 3 / s random trials: "
         "60 for the best 5 %."
