@@ -10,6 +10,7 @@ import os
 import socket
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ class Trial:
         self._files.fetch("last.pt")
         self._restore()
         self.from_epoch = self.epoch
-        self._seconds_to_save = 0.0
+        self._seconds_to_save: deque[float] = deque(maxlen=3)
         self._last_saved = time.perf_counter()
 
     @property
@@ -220,8 +221,11 @@ class Trial:
         return means[0], means[1]
 
     def save_if_cheap(self, share: float = 0.05) -> None:
-        """Save unless saving would take more than `share` of the time since the last checkpoint."""
-        if time.perf_counter() - self._last_saved >= self._seconds_to_save / share:
+        """Save unless saving would take more than `share` of the time since the last checkpoint.
+
+        As long as the quickest of the last three took: a single one may have been held up by other work.
+        """
+        if time.perf_counter() - self._last_saved >= min(self._seconds_to_save, default=0.0) / share:
             self.save()
 
     def save(self) -> None:
@@ -250,7 +254,7 @@ class Trial:
         with suppress(OSError):  # a storage that does not answer costs no trial: the next checkpoint asks it again
             self._files.keep("last.pt")
         self._last_saved = time.perf_counter()
-        self._seconds_to_save = self._last_saved - start
+        self._seconds_to_save.append(self._last_saved - start)
 
     def _restore(self) -> None:
         """Go on from the last checkpoint, or the one before where that is damaged, or else from the beginning."""
