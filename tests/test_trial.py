@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -146,6 +147,18 @@ def test_epochs_that_the_log_missed_come_from_the_checkpoint(tmp_path: Path, tri
     events = list(train(replace(asked, logged_epochs=1), trial_data, CPU))
     assert [event["epoch"] for event in events[1:]] == [2, 3, 4]
     assert {key: events[1][key] for key in rows[1]} == rows[1]
+
+
+@pytest.mark.parametrize(("took", "saved"), [((1.0, 0.001), True), ((1.0,), False), ((0.001, 1.0, 1.0, 1.0), False)])
+def test_one_slow_write_skips_no_checkpoint_and_a_slow_disk_does(
+    tmp_path: Path, trial_data: TrialData, took: tuple[float, ...], saved: bool
+) -> None:
+    """Of the last three writes the quickest counts: at 1 s the next one is 20 s later, at 1 ms 20 ms later."""
+    trial = Trial(job(tmp_path), trial_data, CPU)
+    trial._seconds_to_save.extend(took)
+    time.sleep(0.05)
+    trial.save_if_cheap()
+    assert trial.checkpoint.exists() == saved
 
 
 def test_a_kill_while_saving_leaves_the_old_checkpoint_whole(tmp_path: Path, trial_data: TrialData) -> None:
