@@ -11,7 +11,6 @@ how far the bounds are apart.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +28,7 @@ from data_utils.splits import split
 from study.engine import Engine
 from study.log import Log
 from study.packing import Packing
-from study.plan import Plan, describe, hardware
+from study.plan import Plan, describe, hardware, write_study
 from study.simulation.clock import Task, simulate
 from study.simulation.curves import CHANCE, FAMILIES, Problem, made_up
 from study.simulation.policies import ENDLESS, Study, trials_for
@@ -58,9 +57,7 @@ def study(folder: Path, problem: Problem, seed: int, lengths: int | None) -> ana
     if epochs is not None:
         plan = replace(plan, trials=trials_for(epochs, EPOCHS, plan.policy.reduction_factor, plan.rungs))
     digits = load("digits", Path("unused"))
-    plan.folder.mkdir()
-    content = describe(plan, {SPACE: problem.space}, digits, split(digits.train, seed=0), hardware([]))
-    (plan.folder / "study.json").write_text(json.dumps(content))
+    write_study(plan, describe(plan, {SPACE: problem.space}, digits, split(digits.train, seed=0), hardware([])))
     engine = Engine(plan, {SPACE: problem.space}, Log(plan.folder / "events.jsonl"))
     engine.open([Packing(SLOTS, SLOTS, 1, 0.0)], ["benchmark"], plan.trials if epochs is None else ENDLESS)
     simulate(Search(engine), problem, SLOTS, epochs or ENDLESS)

@@ -202,9 +202,7 @@ def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:
-    with ThreadPoolExecutor(
-        1
-    ) as background:  # Ray takes more than a second to end: meanwhile there is a report to write
+    with ThreadPoolExecutor(1) as background:  # Ray takes a second to end, in which the report is written
         with Interruption(console) as interruption:
             dashboard = _start_ray(study, console)
             interruption.install()

@@ -223,7 +223,7 @@ class Trial:
     def save_if_cheap(self, share: float = 0.05) -> None:
         """Save unless saving would take more than `share` of the time since the last checkpoint.
 
-        As long as the quickest of the last three took: a single one may have been held up by other work.
+        It is taken to last as long as the quickest of the last three: a single one may have been held up by other work.
         """
         if time.perf_counter() - self._last_saved >= min(self._seconds_to_save, default=0.0) / share:
             self.save()
