@@ -6,7 +6,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -202,33 +201,31 @@ def _check_own_networks(spaces: Sequence[Space], dataset: Dataset) -> None:
 
 
 def _conduct(study: Study, report: bool, console: Console) -> Outcome:
-    with ThreadPoolExecutor(1) as background:  # Ray takes a second to end, in which the report is written
-        with Interruption(console) as interruption:
-            dashboard = _start_ray(study, console)
-            interruption.install()
-            from study import tune
-            from study.progress import show_end, show_plan
+    with Interruption(console) as interruption:
+        dashboard = _start_ray(study, console)
+        interruption.install()
+        from study import tune
+        from study.progress import show_end, show_plan
 
-            try:
-                nodes = tune.nodes()
-                if study.plan.address is not None:
-                    reach.check_nodes(study.plan, study.storage, tune.ask_nodes)
-                stored = _store(study)
-                probes, why = _place(study, stored[0], nodes, console)
-                engine, reflections = _open(study, nodes, probes, console)
-                interruption.engine = engine
-                show_plan(engine, study.dataset, study.data, dashboard, why, console)
-                _run(study, engine, stored, console)
-            finally:
-                end_of_ray = background.submit(tune.stop)
-        for reflection in reflections:
-            reflection.close()
-        _fetch_finals(study, engine, console)
-        outcome = Outcome(study.plan.folder, engine.outcome)
-        in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
-        written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
-        show_end(engine, written, console)
-        end_of_ray.result()  # raises what went wrong there
+        try:
+            nodes = tune.nodes()
+            if study.plan.address is not None:
+                reach.check_nodes(study.plan, study.storage, tune.ask_nodes)
+            stored = _store(study)
+            probes, why = _place(study, stored[0], nodes, console)
+            engine, reflections = _open(study, nodes, probes, console)
+            interruption.engine = engine
+            show_plan(engine, study.dataset, study.data, dashboard, why, console)
+            _run(study, engine, stored, console)
+        finally:
+            tune.stop()  # not beside the report: see docs/decisions.md
+    for reflection in reflections:
+        reflection.close()
+    _fetch_finals(study, engine, console)
+    outcome = Outcome(study.plan.folder, engine.outcome)
+    in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
+    written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
+    show_end(engine, written, console)
     return outcome
 
 

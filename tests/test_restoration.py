@@ -13,6 +13,7 @@ from torch import nn
 
 import analysis
 from analysis import restorations
+from analysis.report import write_report
 from data_utils import hazy as making
 from data_utils.augmentation import Augmentation
 from data_utils.batches import PairedBatches
@@ -216,10 +217,20 @@ def test_what_a_study_is_scored_by_and_a_change_of_a_target_is_noticed(hazy: Sea
 
 
 @pytest.mark.slow
-def test_a_whole_study_of_restoration_has_a_report_in_decibels(tmp_path: Path) -> None:
+def test_a_whole_study_of_restoration_has_a_report_in_decibels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written when Ray has ended: who touches one of Ray's objects while Ray ends is killed by it."""
+    import ray
+
+    alive = []
+
+    def written(folder: Path) -> Path:
+        alive.append(ray.is_initialized())
+        return write_report(folder)
+
+    monkeypatch.setattr("analysis.report.write_report", written)
     plan = Plan(("dehaze",), "hazy", image_size=(12, 12), trials=3, max_epochs=2, final_seeds=3, runs=tmp_path)
     outcome = run(plan)
-    assert outcome.reason == "finished"
+    assert (outcome.reason, alive) == ("finished", [False])
     tables = analysis.read(outcome.folder)
     start, found = restorations.untouched(tables), restorations.images(tables)
     assert tables.final["test_score"].mean() == pytest.approx(found["after"].mean(), rel=1e-5)
