@@ -17,7 +17,7 @@ from typing import Final, Literal
 from analysis.events import Event
 from study.asha import Decision, Promotion
 from study.budget import REASONS, Budget, Unit
-from study.faults import NO_WORKER, OUT_OF_MEMORY, WORKER_LOST
+from study.faults import NO_FILES, NO_WORKER, NODE_LOST, OUT_OF_MEMORY, WORKER_LOST
 from study.final import winners
 from study.job import TEST, Job, OpenTest, Probe
 from study.log import Log
@@ -91,7 +91,7 @@ class Engine:
         fields = {"slots": self.packing.slots, "time_budget": self._budget.seconds, "command": command}
         measured = ({"event": "packing_measured", **asdict(probe)} for probe in probes)
         self._record({"event": "study_opened", "trials": trials or self.state.trials, **fields}, *measured)
-        if self.plan.epoch_budget is not None or self.plan.gpu_budget is not None:
+        if self.packing.gpus or self.plan.epoch_budget is not None or self.plan.gpu_budget is not None:
             budgets = {"epochs": self.plan.epoch_budget, "gpu_seconds": self.plan.gpu_budget}
             self._record({"event": "budget_set", **budgets, "gpus": self.packing.gpus})
         for run in list(self.state.open.values()):
@@ -143,8 +143,10 @@ class Engine:
         """Note what was cut off, so that it can be resumed, and end the log."""
         running = [run for run in self.state.open.values() if run.state == "running"]
         events = [self._ended(run, "interrupted", None) for run in running]
-        self._record(*events, {"event": "study_closed", "reason": self.outcome})
-        self._log.close()
+        try:
+            self._record(*events, {"event": "study_closed", "reason": self.outcome})
+        finally:
+            self._log.close()
 
     @property
     def outcome(self) -> str:
@@ -376,17 +378,27 @@ class Engine:
             self._end(run, state, hung or f"{WORKER_LOST}: {reason}")
         self._forget_checkpoint(run)
 
-    def never_started(self, key: str, reason: str) -> None:
-        """No worker came up for run `key`, which is not to blame: it waits, unless that keeps happening."""
+    def left(self, key: str, reason: str) -> None:
+        """The node of run `key` has gone: the run goes on elsewhere. Where machines come and go that is no failure."""
         run = self.state.runs[key]
         if run.state == "running":
-            error = f"{NO_WORKER}: {reason}"
-            self._record(self._ended(run, "interrupted", error))
-            self._guard_against_repeats(error)
+            self._end(run, "interrupted", f"{NODE_LOST}: {reason}")
+        self._forget_checkpoint(run)
+
+    def never_started(self, key: str, reason: str) -> None:
+        """No worker came up for run `key`."""
+        run = self.state.runs[key]
+        if run.state == "running":
+            self._wait(run, f"{NO_WORKER}: {reason}")
+
+    def _wait(self, run: Run, error: str) -> None:
+        """Have `run`, which is not to blame for `error`, go on later, unless that keeps happening."""
+        self._record(self._ended(run, "interrupted", error))
+        self._guard_against_repeats(error)
 
     def _cannot_write(self, run: Run, reason: str) -> None:
         """The worker of `run` found no room for its files: so will the others, until somebody makes some."""
-        error = f"cannot write to {self.folder(run)}: {reason}"
+        error = f"cannot write: {reason}"
         self._record(self._ended(run, "interrupted", error))
         self._same_failures = [f"{error}. Make room or mend it, then resume: every epoch in the log is kept."]
         self.stop("failed")
@@ -441,6 +453,8 @@ class Engine:
             self.out_of_memory(run.key, fact["error"])
         elif fact["event"] == "ended" and fact["state"] == "cannot_write":
             self._cannot_write(run, fact["error"])
+        elif fact["event"] == "ended" and fact["state"] == "no_files":
+            self._wait(run, f"{NO_FILES}: {fact['error']}")
         elif fact["event"] == "ended":
             self._end(run, fact["state"], fact["error"])
         elif fact["epoch"] > run.epochs:  # an epoch repeated after a kill is in the log already
@@ -449,8 +463,7 @@ class Engine:
     def _epoch(self, run: Run, row: Event) -> None:
         """Record an epoch with the decision and the end that follow from it, in one write."""
         if not math.isfinite(row["val_score"]):
-            error = f"validation score is {row['val_score']} in epoch {row['epoch']}"
-            self._record(self._named(run, row), self._ended(run, "diverged", error, row["epoch"]))
+            self._record(self._named(run, row), self._diverged(run, row["epoch"]))
             return
         standing = self.plan.policy.standing([*run.scores, row["val_score"]])
         self._record(self._named(run, row), *self._verdict(run, row["epoch"], standing))
@@ -458,10 +471,15 @@ class Engine:
             self._same_failures.clear()
         self._forget_checkpoint(run)
 
+    def _diverged(self, run: Run, epoch: int) -> Event:
+        return self._ended(run, "diverged", f"validation score is not finite in epoch {epoch}", epoch)
+
     def _settle(self, run: Run) -> None:
         """Decide what the last epoch in the log calls for and a kill prevented."""
         if run.to_stop:
             self._record(self._ended(run, "stopped", None))
+        elif run.epochs and run.score is None:
+            self._record(self._diverged(run, run.epochs))
         elif run.standing is not None and run.epochs not in run.judged:
             self._record(*self._verdict(run, run.epochs, run.standing))
         self._forget_checkpoint(run)
@@ -543,8 +561,11 @@ class Engine:
         return {**event, **more, "event": f"final_{event['event']}", "final": run.key}
 
     def _record(self, *events: Event) -> None:
-        for event in self._log.append(*events):
+        """Write, then apply, then tell: whoever watches may fail, and the log must hold nothing that is not applied."""
+        written = self._log.append(*events)
+        for event in written:
             self.state.apply(event)
+        for event in written:
             for watch in self.watchers:
                 watch(event)
 

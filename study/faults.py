@@ -1,13 +1,17 @@
-"""What errors say: whether memory ran out, a disk is full, no worker starts; how the log begins what was judged."""
+"""What errors say: whether memory ran out, a disk is full, a node left; how the log begins what was judged."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 # How the `error` of an `ended` begins where the engine has judged it; an exception begins with its type.
 WORKER_LOST: Final = "worker lost"
+NODE_LOST: Final = "node lost"
 HUNG: Final = "hung"
 NO_WORKER: Final = "no worker starts"
+NO_FILES: Final = "files out of reach"
 OUT_OF_MEMORY: Final = "out of memory"
 
 SHORTAGES: Final = (
@@ -32,14 +36,34 @@ def ran_out(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in SHORTAGES)
 
 
-def cannot_write(error: BaseException) -> bool:
-    """Whether `error` says that a file could not be written, for want of room or of leave: no fault of a trial."""
-    return isinstance(error, OSError) and error.errno in UNWRITABLE
+class FilesError(Exception):
+    """A file of the study, in `place`, could not be read or written: no fault of the trial that needed it.
+
+    `unwritable`: for want of room or of leave, which somebody has to give.
+    """
+
+    def __init__(self, place: object, error: OSError) -> None:
+        super().__init__(f"{place}: {error.strerror or error}")
+        self.unwritable = error.errno in UNWRITABLE
+
+
+@contextmanager
+def files_in(place: object) -> Iterator[None]:
+    """Tell an `OSError` of the study's own files from one of a network or of its data: raise it as `FilesError`."""
+    try:
+        yield
+    except OSError as error:
+        raise FilesError(place, error) from error
 
 
 def worker_ran_out(error: str) -> bool:
     """Whether Ray says of a dead worker that its memory monitor ended it."""
     return "OutOfMemoryError" in error or "running low on memory" in error
+
+
+def node_left(error: str) -> bool:
+    """Whether Ray says of a dead worker that its node has left or died, for which no trial is to blame."""
+    return "its node has died" in error or "was preempted" in error
 
 
 def worker_never_started(error: str) -> bool:

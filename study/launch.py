@@ -6,6 +6,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +19,7 @@ from rich.console import Console
 from data_utils.datasets import DATASETS, load
 from data_utils.images import Dataset, Examples
 from data_utils.splits import SearchData, fewer, split
-from study import experiment, packing, reach, warm
+from study import experiment, packing, reach, terminal, warm
 from study import plan as planning
 from study.job import Probe
 from study.log import Log
@@ -66,7 +67,7 @@ class Outcome:
 def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> Outcome:
     """Run a new study. Raises `PlanError` before anything starts if the plan cannot work."""
     plan.check(SPACES, DATASETS)
-    console = console or Console()
+    console = console or terminal.console()
     study = _prepare(plan, console, None)
     mirrors.check(plan, study.spaces, None, mirrors.KINDS)
     return _conduct(study, report, console)
@@ -75,7 +76,7 @@ def run(plan: Plan, *, report: bool = True, console: Console | None = None) -> O
 def foresee(plan: Plan, *, console: Console | None = None) -> "Forecast":
     """Print and return what a new study would take and could tell; nothing is trained to the end, no folder made."""
     plan.check(SPACES, DATASETS)
-    console = console or Console()
+    console = console or terminal.console()
     study = _prepare(plan, console)
     _start_ray(study, console)
     from study import tune
@@ -111,7 +112,7 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     if folder.name in ("", ".."):  # "." has no name of its own
         folder = folder.resolve()
     content = planning.read_study(folder)
-    console = console or Console()
+    console = console or terminal.console()
     log = Log(folder / "events.jsonl")  # is another driver at it? Better known before Ray starts
     if log.damaged is not None:
         console.print(f"{log.path.name} was damaged and has been mended from its copy; as it was: {log.damaged}")
@@ -219,12 +220,16 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
             _run(study, engine, stored, console)
         finally:
             tune.stop()  # not beside the report: see docs/decisions.md
-    for reflection in reflections:
-        reflection.close()
-    _fetch_finals(study, engine, console)
     outcome = Outcome(study.plan.folder, engine.outcome)
     in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
-    written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
+    written = None
+    try:
+        for reflection in reflections:
+            reflection.close()
+        _fetch_finals(study, engine, console)
+        written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
+    except KeyboardInterrupt:
+        console.print("What came after the study was left; nothing of the study itself is missing.", highlight=False)
     show_end(engine, written, console)
     return outcome
 
@@ -363,7 +368,7 @@ def _write_report(folder: Path, console: Console) -> Path | None:
 
     try:
         return write_report(folder)
-    except OSError as error:
+    except (OSError, MemoryError, BrokenExecutor) as error:  # the last of a process that draws, and was killed
         console.print(f"The report could not be written: {error}", markup=False)
         return None
 

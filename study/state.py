@@ -129,7 +129,7 @@ class State:
         self.reference_due: set[str] = set()  # spaces whose reference setting goes on whatever its rank
         self._max_epochs = plan.max_epochs
         self._slots = 1
-        self._opened_at = 0.0
+        self._before: dict[str, float] = {}  # seconds that the trials of a space had taken when this session began
         self._limits: dict[str, float | None] = {}  # budgets of a space in epochs and GPU seconds, of all in seconds
         self._policy = plan.policy
         self.samplers = {
@@ -177,19 +177,20 @@ class State:
         return self.runs[event["trial"]]
 
     def _opened(self, event: Event) -> None:
-        self.trials, self._slots, self._opened_at = event["trials"], event["slots"], event["time"]
+        self.trials, self._slots = event["trials"], event["slots"]
         self._limits = {"seconds": event["time_budget"]}
+        self._before = {space: tally.seconds for space, tally in self.tallies["trial"].items()}
         retried = [run for run in self.of_kind("final") if run.state == "failed"]  # a final run: tried anew
         for run in [*self.open.values(), *retried]:  # a driver that was killed left them running
+            run.losses = 0
             if run.state in ("running", "failed"):
                 self.move(run, "interrupted")
-                run.losses = 0
 
     def _suggested(self, event: Event) -> None:
         key, space, config = event["trial"], event["space"], event["config"]
         self._add(Run("trial", key, space, key, config, event["seed"], event["origin"]))
         self.samplers[space].add(key, config)
-        self._see_to_reference(space, event["time"])
+        self._see_to_reference(space)
 
     def _started(self, event: Event) -> None:
         run = self._run(event)
@@ -216,7 +217,7 @@ class State:
             self.asha[run.space].take_up(run.key, epoch)
             self.samplers[run.space].take_up(run.key)
             self.move(run, "waiting")
-            self._see_to_reference(run.space, event["time"])
+            self._see_to_reference(run.space)
             return
         run.judged.add(epoch)
         self.asha[run.space].record(run.key, epoch, score)
@@ -234,14 +235,20 @@ class State:
                 self.asha[run.space].retract(run.key)  # its place is free for one that paused
             self.samplers[run.space].tell(run.key, run.state, run.standing)
 
-    def _see_to_reference(self, space: str, now: float) -> None:
-        """Note whether the reference setting of `space` is due, whenever one of its trials begins or goes on."""
+    def _see_to_reference(self, space: str) -> None:
+        """Note whether the reference setting of `space` is due, whenever one of its trials begins or goes on.
+
+        Time is what epochs took, not what the clock says: that may jump.
+        """
         tally, spaces = self.tallies["trial"][space], len(self.tallies["trial"])
-        epochs = max(tally.epochs, 1)
+        epochs, slots = max(tally.epochs, 1), max(self._slots, 1)
         spent_and_epoch = {  # the latter in each slot; time is that of all spaces, which wait for one another
-            "epochs": (tally.epochs, self._slots),
-            "gpu_seconds": (tally.gpu_seconds, self._slots * tally.gpu_seconds / epochs),
-            "seconds": (now - self._opened_at, max(1, spaces / self._slots) * tally.seconds / epochs),
+            "epochs": (tally.epochs, slots),
+            "gpu_seconds": (tally.gpu_seconds, slots * tally.gpu_seconds / epochs),
+            "seconds": (
+                (tally.seconds - self._before[space]) * spaces / slots,
+                max(1, spaces / slots) * tally.seconds / epochs,
+            ),
         }
         budgets = [
             Spent(spent, limit, self._max_epochs * epoch)

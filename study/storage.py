@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
+import time
 import weakref
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 WHOLE_OR_NOT: Final = ("s3", "gcs", "abfs")  # where a file appears once it is written whole
+PATIENCE: Final = (1.0, 5.0, 20.0)  # seconds before a storage that did not answer is asked again
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,25 @@ class Files:
             self.folder = Path(tempfile.mkdtemp(prefix="archstudy-"))
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
+    @property
+    def place(self) -> str:
+        """Where they lie, for people."""
+        return self.folder.as_posix() if self._storage is None else f"{self._storage.uri}/{self._storage.folder}"
+
     def fetch(self, *names: str) -> None:
-        """Bring files here, if they are not; those that the storage lacks stay missing."""
+        """Bring files here, if they are not; those that the storage lacks stay missing. Raises as `Storage` does."""
         if self._storage is not None:
             for name in names:
-                self._storage.get(name, self.folder / name)
+                self._insist(self._storage, name)
+
+    def _insist(self, storage: Storage, name: str) -> None:
+        for patience in PATIENCE:
+            try:
+                storage.get(name, self.folder / name)
+                return
+            except OSError:
+                time.sleep(patience)
+        storage.get(name, self.folder / name)
 
     def keep(self, *names: str) -> None:
         """See to it that other machines find these files."""

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 import traceback
+import zipfile
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -27,7 +28,7 @@ from data_utils.batches import Batches
 from models import summary
 from models.trained import PREPROCESSING
 from study.config import Config
-from study.faults import cannot_write, ran_out
+from study.faults import FilesError, files_in, ran_out
 from study.job import Job
 from study.optimization import learning_rate, optimizer, schedule
 from study.precision import forward, precision
@@ -87,9 +88,9 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
 
 
 def _state_after(error: Exception) -> str:
-    """What is wrong. For want of memory or disk the engine says what becomes of the trial: it knows of the others."""
-    if cannot_write(error):
-        return "cannot_write"
+    """What is wrong. For want of memory or files the engine says what becomes of the trial: it knows of the others."""
+    if isinstance(error, FilesError):
+        return "cannot_write" if error.unwritable else "no_files"
     return "out_of_memory" if ran_out(error) else "failed"
 
 
@@ -118,7 +119,8 @@ def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:
 
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
+    kind = "" if isinstance(error, FilesError) else f"{type(error).__name__}: "
+    return f"{kind}{lines[0] if lines else ''}"[:500]
 
 
 class Trial:
@@ -146,8 +148,9 @@ class Trial:
         self.epoch = 0
         self.rows: list[Row] = []
         self._files = Files(job.folder, job.storage)
-        self._files.fetch("last.pt")
-        self._restore()
+        with files_in(self._place):
+            self._files.fetch("last.pt")
+            self._restore()
         self.from_epoch = self.epoch
         self._seconds_to_save: deque[float] = deque(maxlen=3)
         self._last_saved = time.perf_counter()
@@ -156,6 +159,10 @@ class Trial:
     def checkpoint(self) -> Path:
         """Where this trial keeps what it needs to go on."""
         return self._files.folder / "last.pt"
+
+    @property
+    def _place(self) -> str:
+        return f"{self._files.place} on {socket.gethostname()}"
 
     @property
     def _identity(self) -> dict[str, Any]:
@@ -231,7 +238,7 @@ class Trial:
     def save(self) -> None:
         """Write the checkpoint: to a temporary name first, so that a kill leaves the old one whole.
 
-        Raises `OSError` where it cannot be written.
+        Raises `FilesError` where it cannot be written.
         """
         start = time.perf_counter()
         state = {
@@ -247,10 +254,11 @@ class Trial:
         }
         temporary, content = self.checkpoint.with_suffix(".tmp"), io.BytesIO()
         torch.save(state, content)  # torch's own writer of files does not say why it failed
-        temporary.write_bytes(content.getbuffer())
-        if self.checkpoint.exists():
-            self.checkpoint.replace(self.previous_checkpoint)
-        temporary.replace(self.checkpoint)
+        with files_in(self._place):
+            temporary.write_bytes(content.getbuffer())
+            if self.checkpoint.exists():
+                self.checkpoint.replace(self.previous_checkpoint)
+            temporary.replace(self.checkpoint)
         with suppress(OSError):  # a storage that does not answer costs no trial: the next checkpoint asks it again
             self._files.keep("last.pt")
         self._last_saved = time.perf_counter()
@@ -258,15 +266,18 @@ class Trial:
 
     def _restore(self) -> None:
         """Go on from the last checkpoint, or the one before where that is damaged, or else from the beginning."""
+        self._files.folder.stat()  # a node that does not see it shall not train from the beginning what others did
         for path in (self.checkpoint, self.previous_checkpoint):
             if path.exists():
                 try:
-                    state = torch.load(path, weights_only=True, map_location="cpu")
+                    state = _read(path)
+                except OSError:
+                    raise
                 except Exception as error:  # zip, pickle and torch have many for a file that is not what it was
                     with (self._files.folder / "trial.log").open("a") as file:
                         file.write(f"{path} is damaged and not used: {_one_line(error)}\n")
                 else:
-                    if state["made_for"] == self._identity:  # else its log lost its end, and now suggests otherwise
+                    if state.get("made_for") == self._identity:  # else its log lost its end, and now suggests otherwise
                         self._take_over(state)
                     return
 
@@ -290,17 +301,18 @@ class Trial:
 
     def keep_model(self) -> None:
         """Write the weights as model.safetensors, the arguments of `models.build` and how images are normalised as
-        model.json, and layers.json.
+        model.json, and layers.json. Raises `FilesError` where they cannot be written.
         """
         folder = self._files.folder
-        temporary = folder / "model.tmp"
-        temporary.write_bytes(save({name: value.contiguous() for name, value in self.model.state_dict().items()}))
+        temporary, layers = folder / "model.tmp", self._layers()
         arguments = network_arguments(self.job, self.job.config, self._data)
         normalised = {"mean": self._data.train.mean, "deviation": self._data.train.deviation}
-        (folder / "model.json").write_text(json.dumps({**arguments, PREPROCESSING: normalised}, indent=1))
-        (folder / "layers.json").write_text(json.dumps(self._layers(), indent=1))
-        temporary.rename(folder / "model.safetensors")
-        self._files.keep("model.json", "layers.json", "model.safetensors")
+        with files_in(self._place):
+            temporary.write_bytes(save({name: value.contiguous() for name, value in self.model.state_dict().items()}))
+            (folder / "model.json").write_text(json.dumps({**arguments, PREPROCESSING: normalised}, indent=1))
+            (folder / "layers.json").write_text(json.dumps(layers, indent=1))
+            temporary.rename(folder / "model.safetensors")
+            self._files.keep("model.json", "layers.json", "model.safetensors")
 
     def _layers(self) -> list[dict[str, Any]]:
         """The layers of the network; none of one of the user's that cannot be looked at."""
@@ -308,6 +320,15 @@ class Trial:
             return summary.layers(self.model, self._data.image_shape)
         except Exception:  # as above: the run is not lost for a table
             return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds. Raises whatever zip, pickle and torch do for a damaged one, and `ValueError`."""
+    with zipfile.ZipFile(path) as parts:  # torch itself does not look at the checksums
+        if damaged := parts.testzip():
+            raise ValueError(f"the checksum of {damaged} is wrong")
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    return state
 
 
 class RunningStatistics:

@@ -7,6 +7,7 @@ A Tune trial is one job: a trial, a final run, or the test split.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
@@ -40,9 +41,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 
 from analysis.events import STATES, Event  # noqa: E402
 from study.board import Board  # noqa: E402
-from study.faults import in_one_line, kernel_kills, worker_never_started, worker_ran_out  # noqa: E402
+from study.faults import in_one_line, kernel_kills, node_left, worker_never_started, worker_ran_out  # noqa: E402
 from study.job import EpochProbe, Job, OpenTest, Probe  # noqa: E402
 from study.shipping import Code, unpack  # noqa: E402
+from study.silence import FIRST_SECONDS  # noqa: E402
 
 if TYPE_CHECKING:  # workers import this file too, and need neither Optuna nor pandas
     from data_utils.images import Examples
@@ -71,12 +73,14 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self, config: dict[str, Any], data: list[Any], statistics: Any, test: list[Any], classes: int, code: Code
     ) -> None:
         """Fetch the data and begin the first job. `data` and `test` are lists of one reference."""
+        faulthandler.dump_traceback_later(FIRST_SECONDS, exit=True)  # no one else notices who never comes up
         unpack(code)
         from study.slot import Slot  # here: torch, which the driver does without
 
         cpus, gpus = int(config["resources"]["CPU"]), config["resources"]["GPU"]
         self._slot = Slot(ray.get(data[0]), statistics, lambda: ray.get(test[0]), classes, cpus, gpus)
         gc.freeze()  # torch's 300,000 objects: to look through them at the end of each job would take 0.2 s
+        faulthandler.cancel_dump_traceback_later()
         self._slot.begin(config["job"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -236,6 +240,8 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
                 engine.lost_test(reason)
             elif killed or worker_ran_out(error):
                 engine.out_of_memory(job.key, "the kernel killed its worker" if killed else reason)
+            elif node_left(error):
+                engine.left(job.key, reason)
             elif worker_never_started(error):
                 engine.never_started(job.key, reason)
             else:

@@ -156,6 +156,18 @@ def test_gpu_time_counts_the_share_that_a_trial_has(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_budget_of_gpu_time_given_at_a_resume_counts_what_came_before(tmp_path: Path) -> None:
+    clock = Clock()
+    engine = make(tmp_path, clock, gpus=1.0, trials=2)
+    simulate(engine, clock, {"resnet": 8.0, "plain": 2.0})
+    engine.close()
+    again = make(tmp_path, clock, gpus=1.0, trials=3, gpu_budget=40.0)
+    for space, tally in again.state.tallies["trial"].items():
+        assert tally.gpu_seconds == tally.seconds > 0, space
+    assert again._used_up("resnet") == "GPU time"
+    again.close()
+
+
 def test_without_gpus_a_budget_of_gpu_time_is_refused() -> None:
     with pytest.raises(PlanError, match=r"--gpu-budget is given, but trials use no GPU.*--time-budget"):
         place(Plan(("resnet",), gpu_budget=3600.0), [{"CPU": 2.0}])

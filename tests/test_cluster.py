@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ from study import reach, shipping
 from study.job import OpenTest
 from study.plan import Plan, PlanError
 from study.run import parser
-from study.storage import Files, Storage
+from study.storage import PATIENCE, Files, Storage
 from study.test_split import examine
 from study.trial import TrialData, train
 from tests.conftest import CPU
@@ -124,15 +125,33 @@ def test_a_trial_goes_on_and_is_tested_on_other_machines(
 def test_a_storage_that_stops_answering_costs_no_trial_but_a_final_run(
     tmp_path: Path, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_arguments: object) -> None:
-        raise OSError("no answer")
-
     storage = Storage(f"file://{tmp_path}/kept")
     monkeypatch.setattr(Storage, "put", fail)
     asked = replace(job(tmp_path / "t", max_epochs=2), storage=storage)
     assert [event["event"] for event in train(asked, trial_data, CPU)] == ["started", "epoch", "epoch"]
     *_, ended = train(replace(asked, kind="final"), trial_data, CPU)
-    assert (ended["state"], ended["error"]) == ("failed", "OSError: no answer")
+    assert (ended["state"], ended["error"]) == ("no_files", f"{storage.uri}/ on {socket.gethostname()}: no answer")
+
+
+def test_a_storage_that_does_not_answer_for_a_moment_is_asked_again_and_one_that_stays_silent_costs_no_trial(
+    tmp_path: Path, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(f"file://{tmp_path}/kept")
+    asked = replace(job(tmp_path / "t", max_epochs=2), storage=storage)
+    list(train(asked, trial_data, CPU))  # leaves a checkpoint there
+    get, answers = Storage.get, iter([False, False, True])
+    waits: list[float] = []
+    monkeypatch.setattr("study.storage.time.sleep", waits.append)
+    monkeypatch.setattr(Storage, "get", lambda *call: get(*call) if next(answers) else fail())
+    started, *_ = train(replace(asked, logged_epochs=1), trial_data, CPU)
+    assert (started["from_epoch"], waits) == (1, list(PATIENCE[:2]))
+    monkeypatch.setattr(Storage, "get", fail)
+    [ended] = train(asked, trial_data, CPU)
+    assert (ended["state"], ended["error"]) == ("no_files", f"{storage.uri}/ on {socket.gethostname()}: no answer")
+
+
+def fail(*_arguments: object) -> bool:
+    raise OSError("no answer")
 
 
 def test_a_storage_that_does_not_work_is_refused(bucket: str, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from study.plan import Plan
 from study.policy import Policy
 from study.space import Space
 from study.spaces import SPACES
+from tests.conftest import full_disk
 
 PLACE = {
     "from_epoch": 0,
@@ -640,10 +641,12 @@ def train(engine: Engine, job: Job, level: float) -> int:
 def test_the_reference_setting_goes_on_once_half_of_any_budget_is_spent(
     tmp_path: Path, budget: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One slot, the reference setting the worst of all, and an epoch takes a second of the log's clock."""
+    """One slot, the reference setting the worst of all, an epoch takes a second, and the log's clock jumps by days."""
     spent = 0
-    monkeypatch.setattr("study.log.time.time", lambda: 1000.0 + spent)
+    days = itertools.cycle([0, 86_400, -86_400])
+    monkeypatch.setattr("study.log.time.time", lambda: 1e9 + next(days))
     engine = make(tmp_path, trials=1000, policy=Policy(), **budget)
+    engine.open(slots(1), ["test"])
     for job in jobs(engine):
         assert isinstance(job, Job)
         if spent and job.key == "resnet-0000":
@@ -688,7 +691,7 @@ def test_a_diverged_trial_whose_end_a_kill_cut_off_does_not_finish(tmp_path: Pat
     copy_of(file).unlink()
     again = make(tmp_path, trials=2, policy=Policy(first_rung=1))
     run = next(run for run in again.state.runs.values() if run.val_loss == 1.0 and run.score is None)
-    assert run.state == "interrupted"
+    assert run.state == "diverged"
     again.close()
 
 
@@ -1053,16 +1056,82 @@ def test_a_worker_that_finds_no_room_for_its_files_ends_the_study_with_advice_an
     engine = make(tmp_path)
     job = engine.next_job()
     assert isinstance(job, Job)
-    full: Event = {"event": "ended", "state": "cannot_write", "error": "OSError: [Errno 28] No space left on device"}
+    full: Event = {"event": "ended", "state": "cannot_write", "error": "/runs/s on node-3: No space left on device"}
     engine.report(job.key, [{"event": "started", **PLACE}, row(1, 0.5), full])
     assert engine.outcome == "failed"
-    assert "No space left on device. Make room" in engine.repeated_failure
-    assert str(job.folder.name) in engine.repeated_failure
+    assert "cannot write: /runs/s on node-3: No space left on device. Make room" in engine.repeated_failure
     engine.close()
     again = make(tmp_path)
     resumed = again.next_job()
     assert isinstance(resumed, Job)
     assert (resumed.key, resumed.logged_epochs) == (job.key, 1)
+    again.close()
+
+
+def test_files_out_of_reach_cost_no_trial_and_end_a_study_that_never_reaches_them(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    gone: Event = {"event": "ended", "state": "no_files", "error": "s3://b/s/trials/resnet-0000 on n: no answer"}
+    for _ in range(SAME_FAILURES - 1):
+        job = engine.next_job()
+        assert isinstance(job, Job)
+        assert not engine.report(job.key, [gone])
+    assert isinstance(job, Job)
+    assert (job.key, engine.state.runs[job.key].state) == ("resnet-0000", "interrupted")
+    assert engine.stopped is None
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    engine.report(job.key, [gone])
+    assert engine.outcome == "failed"
+    assert engine.repeated_failure == "files out of reach: s3://b/s/trials/resnet-0000 on n: no answer"
+    engine.close()
+
+
+def test_a_trial_survives_any_number_of_nodes_that_leave_and_a_resume_forgets_dead_workers(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    for _ in range(MAX_LOSSES + 2):
+        job = engine.next_job()
+        assert isinstance(job, Job)
+        engine.left(job.key, "its node has died")
+    assert isinstance(job, Job)
+    for _ in range(MAX_LOSSES - 1):
+        engine.next_job()
+        engine.lost(job.key, "SIGKILL")
+    assert (job.key, engine.state.runs[job.key].losses) == ("resnet-0000", MAX_LOSSES - 1)
+    engine.close()
+    again = make(tmp_path)
+    assert again.state.runs[job.key].losses == 0
+    assert again.next_job() == job
+    again.close()
+
+
+def test_a_watcher_that_fails_leaves_log_and_state_alike(tmp_path: Path) -> None:
+    """The last epoch comes with its end, in one write: whoever is told of the first of them may fail."""
+    engine = make(tmp_path, trials=2)
+    job = engine.next_job()
+    assert isinstance(job, Job)
+    engine.report(job.key, [{"event": "started", **PLACE}, *(row(epoch, 0.5) for epoch in range(1, 9))])
+
+    def fail(event: Event) -> None:
+        raise OSError(f"nobody reads {event['event']}")
+
+    engine.watchers.append(fail)
+    with pytest.raises(OSError, match="nobody reads epoch"):
+        engine.report(job.key, [row(9, 0.5)])
+    assert engine.state.runs[job.key].state == "finished"
+    engine.watchers.clear()
+    engine.close()
+    again = make(tmp_path, trials=2)
+    finish(again)
+    again.close()
+    ends = [event["trial"] for event in read_events(tmp_path / "s" / "events.jsonl")[0] if event["event"] == "ended"]
+    assert sorted(ends) == ["resnet-0000", "resnet-0001"]
+
+
+def test_a_disk_that_is_full_at_the_end_does_not_keep_the_study_locked(tmp_path: Path) -> None:
+    engine = make(tmp_path)
+    with full_disk(engine._log.path.stat().st_size), pytest.raises(OSError, match="File too large"):
+        engine.close()
+    finish(again := make(tmp_path))
     again.close()
 
 

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,31 +28,48 @@ The actor died because of an error raised in its creation task, ray::W.__init__(
     self.setup(copy.deepcopy(self.config))
 RuntimeError: no torch here
 """
+LEFT = """The actor died unexpectedly before finishing this task.
+	ip: 10.0.0.7
+The actor died because its node has died. Node Id: 5f
+"""
 NO_MEMORY = NOT_STARTED.replace("RuntimeError: no torch here", "torch.OutOfMemoryError: CUDA out of memory.")
 
 
 @pytest.mark.parametrize(
-    ("said", "line", "never_started", "ran_out"),
+    ("said", "line", "is_so"),
     [
-        (KILLED, "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR", False, False),
-        (NOT_STARTED, "RuntimeError: no torch here", True, False),
-        (NO_MEMORY, "torch.OutOfMemoryError: CUDA out of memory.", True, True),
-        ("", "Ray gives no reason", False, False),
+        (KILLED, "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR", ()),
+        (NOT_STARTED, "RuntimeError: no torch here", (faults.worker_never_started,)),
+        (NO_MEMORY, "torch.OutOfMemoryError: CUDA", (faults.worker_never_started, faults.worker_ran_out)),
+        (LEFT, "The actor died because its node has died", (faults.node_left,)),
+        ("", "Ray gives no reason", ()),
     ],
-    ids=["killed", "not started", "no memory", "nothing"],
+    ids=["killed", "not started", "no memory", "left", "nothing"],
 )
-def test_what_ray_says_of_a_dead_worker_is_told_apart(said: str, line: str, never_started: bool, ran_out: bool) -> None:
+def test_what_ray_says_of_a_dead_worker_is_told_apart(
+    said: str, line: str, is_so: tuple[Callable[[str], bool], ...]
+) -> None:
     assert faults.in_one_line(said).startswith(line)
     assert "\n" not in faults.in_one_line(said)
-    assert faults.worker_never_started(said) == never_started
-    assert faults.worker_ran_out(said) == ran_out
+    for asked in (faults.worker_never_started, faults.worker_ran_out, faults.node_left):
+        assert asked(said) == (asked in is_so)
 
 
-def test_a_full_or_locked_disk_is_no_fault_of_a_trial_and_a_missing_file_is() -> None:
-    assert faults.cannot_write(OSError(errno.ENOSPC, "No space left on device"))
-    assert faults.cannot_write(PermissionError(errno.EACCES, "Permission denied"))
-    assert not faults.cannot_write(FileNotFoundError(errno.ENOENT, "No such file"))
-    assert not faults.cannot_write(RuntimeError("No space left on device"))
+@pytest.mark.parametrize(
+    ("error", "unwritable", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True, "/runs/t: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied"), True, "/runs/t: Permission denied"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), False, "/runs/t: No such file"),
+        (OSError("AWS Error NETWORK_CONNECTION"), False, "/runs/t: AWS Error NETWORK_CONNECTION"),
+    ],
+)
+def test_what_is_wrong_with_files_of_the_study_says_where_and_whether_room_is_lacking(
+    error: OSError, unwritable: bool, said: str
+) -> None:
+    with pytest.raises(faults.FilesError) as found, faults.files_in("/runs/t"):
+        raise error
+    assert (found.value.unwritable, str(found.value)) == (unwritable, said)
 
 
 def test_the_kernels_count_rises_with_a_process_that_it_kills_for_memory(tmp_path: Path) -> None:
@@ -63,6 +81,22 @@ def test_the_kernels_count_rises_with_a_process_that_it_kills_for_memory(tmp_pat
     assert subprocess.run([sys.executable, "-c", eat], check=False).returncode == -9
     assert faults.kernel_kills() > before
     cage.rmdir()
+
+
+HANGS = """
+import time
+from study import tune
+tune.FIRST_SECONDS, tune.unpack = 0.5, lambda code: time.sleep(60)
+tune.Worker.setup(tune.Worker.__new__(tune.Worker), {}, [], None, [], 0, None)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_that_never_comes_up_ends_and_says_where_it_stood() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "Timeout" in ended.stderr
+    assert "in setup" in ended.stderr
 
 
 @pytest.mark.slow

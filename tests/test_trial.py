@@ -1,8 +1,10 @@
 """One trial on real digits: it learns, resumes exactly, ends in order on bad luck, and uses every hyperparameter."""
 
 import copy
+import errno
 import json
 import math
+import socket
 import subprocess
 import sys
 import time
@@ -191,6 +193,41 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken(
     events = list(train(replace(asked, logged_epochs=2), trial_data, CPU))
     assert events[0]["from_epoch"] == 0
     assert curve(events) == whole
+
+
+def test_a_checkpoint_with_one_byte_changed_is_not_gone_on_from(tmp_path: Path, trial_data: TrialData) -> None:
+    """In the middle of the file, where weights lie: nothing but its checksum tells."""
+    trial = Trial(job(tmp_path), trial_data, CPU)
+    for _ in range(2):
+        trial.train_epoch()
+        trial.save()
+    last = tmp_path / "last.pt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    assert Trial(job(tmp_path), trial_data, CPU).epoch == 1
+    assert f"{last} is damaged and not used: ValueError: the checksum of" in (tmp_path / "trial.log").read_text()
+
+
+def test_a_node_that_does_not_see_the_run_folder_trains_nothing(tmp_path: Path, trial_data: TrialData) -> None:
+    asked = job(tmp_path / "t")
+    asked.folder.rmdir()
+    [ended] = train(asked, trial_data, CPU)
+    assert (ended["state"], ended["error"]) == (
+        "no_files",
+        f"{asked.folder} on {socket.gethostname()}: No such file or directory",
+    )
+
+
+def test_what_a_network_may_not_read_is_its_own_fault(
+    tmp_path: Path, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(**_arguments: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "weights.pt")
+
+    monkeypatch.setattr(models, "build", locked)
+    [ended] = train(job(tmp_path), trial_data, CPU)
+    assert (ended["state"], ended["error"][:15]) == ("failed", "PermissionError")
 
 
 def test_a_full_disk_under_a_checkpoint_or_the_weights_says_so_and_leaves_the_old_ones(
