@@ -278,7 +278,7 @@ def lose_node(stage: Stage) -> Seen:
     cpus = node.get_resource_and_label_spec().num_cpus
     stage.cluster.remove_node(node, allow_graceful=False)
     stage.cluster.add_node(num_cpus=cpus)
-    return _error("worker lost")
+    return _error("node lost")
 
 
 def raise_error(stage: Stage) -> Seen:

@@ -62,8 +62,11 @@ def worker_ran_out(error: str) -> bool:
 
 
 def node_left(error: str) -> bool:
-    """Whether Ray says of a dead worker that its node has left or died, for which no trial is to blame."""
-    return "its node has died" in error or "was preempted" in error
+    """Whether Ray says of a worker that its node has left or died, for which no trial is to blame.
+
+    Until Ray has noticed that, half a minute later, all that it says of the worker is that it cannot be reached.
+    """
+    return "its node has died" in error or "The actor is temporarily unavailable" in error
 
 
 def worker_never_started(error: str) -> bool:

@@ -32,6 +32,10 @@ LEFT = """The actor died unexpectedly before finishing this task.
 	ip: 10.0.0.7
 The actor died because its node has died. Node Id: 5f
 """
+OUT_OF_REACH = (
+    "ray.exceptions.ActorUnavailableError: The actor 35 is unavailable: The actor is temporarily unavailable: "
+    "RpcError: RPC error: Socket closed rpc_code: 14. The task may or may not have been executed on the actor."
+)
 NO_MEMORY = NOT_STARTED.replace("RuntimeError: no torch here", "torch.OutOfMemoryError: CUDA out of memory.")
 
 
@@ -42,9 +46,10 @@ NO_MEMORY = NOT_STARTED.replace("RuntimeError: no torch here", "torch.OutOfMemor
         (NOT_STARTED, "RuntimeError: no torch here", (faults.worker_never_started,)),
         (NO_MEMORY, "torch.OutOfMemoryError: CUDA", (faults.worker_never_started, faults.worker_ran_out)),
         (LEFT, "The actor died because its node has died", (faults.node_left,)),
+        (OUT_OF_REACH, "ray.exceptions.ActorUnavailableError: The actor 35 is unavailable", (faults.node_left,)),
         ("", "Ray gives no reason", ()),
     ],
-    ids=["killed", "not started", "no memory", "left", "nothing"],
+    ids=["killed", "not started", "no memory", "left", "out of reach", "nothing"],
 )
 def test_what_ray_says_of_a_dead_worker_is_told_apart(
     said: str, line: str, is_so: tuple[Callable[[str], bool], ...]
