@@ -250,6 +250,19 @@ def test_a_second_signal_ends_at_once(start: Callable[..., Study]) -> None:
     assert "SIGTERM: ending in order" in out
 
 
+def test_a_signal_while_the_report_is_written_leaves_it_and_says_how_to_have_it(start: Callable[..., Study]) -> None:
+    study = start("done", "--space", "mlp", "--trials", "2", "--max-epochs", "2", "--final-seeds", "1")
+    assert study.process.stdout is not None
+    while "Writing the report" not in study.process.stdout.readline():
+        assert study.process.poll() is None
+    study.process.send_signal(signal.SIGINT)
+    out = study.end(60)
+    assert study.process.returncode == 0
+    assert "What came after the study was left" in out
+    assert f"python -m analysis.report {study.folder}" in out
+    assert not (study.folder / "report" / "report.html").exists()
+
+
 def test_a_report_of_a_running_study_and_a_killed_worker_that_costs_no_epoch(start: Callable[..., Study]) -> None:
     study = start("worker", "--space", "resnet", "--trials", "2", "--max-epochs", "18", "--no-stopping", "--no-report")
     study.wait_for(lambda events: sum(e["event"] == "epoch" and e["trial"] == "resnet-0000" for e in events) >= 2)
