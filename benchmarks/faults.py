@@ -329,7 +329,9 @@ def damage_checkpoint(stage: Stage) -> Seen:
     with suppress(FileNotFoundError):  # the worker was faster, and the trial is done
         path = stage.folder / "trials" / trial / "last.pt"
         content = path.read_bytes()
-        path.write_bytes(stage.random.choice([b"", content[: len(content) // 2], bytes(len(content))]))
+        middle = len(content) // 2
+        changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes(stage.random.choice([b"", content[:middle], bytes(len(content)), changed]))
     return _error("worker lost")
 
 
