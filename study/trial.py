@@ -82,16 +82,12 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
             yield {"event": "epoch", **row}
     except Diverged as divergence:
         yield {"event": "ended", "state": "diverged", "error": str(divergence)}
+    except FilesError as error:  # for want of files or memory the engine says what becomes of the trial
+        yield {"event": "ended", "state": "cannot_write" if error.unwritable else "no_files", "error": str(error)}
     except Exception as error:
         _keep_traceback(job)
-        yield {"event": "ended", "state": _state_after(error), "error": _one_line(error)}
-
-
-def _state_after(error: Exception) -> str:
-    """What is wrong. For want of memory or files the engine says what becomes of the trial: it knows of the others."""
-    if isinstance(error, FilesError):
-        return "cannot_write" if error.unwritable else "no_files"
-    return "out_of_memory" if ran_out(error) else "failed"
+        state = "out_of_memory" if ran_out(error) else "failed"
+        yield {"event": "ended", "state": state, "error": _one_line(error)}
 
 
 def _keep_traceback(job: Job) -> None:
@@ -119,8 +115,7 @@ def _place(trial: "Trial", device: torch.device) -> dict[str, Any]:
 
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    kind = "" if isinstance(error, FilesError) else f"{type(error).__name__}: "
-    return f"{kind}{lines[0] if lines else ''}"[:500]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
 
 
 class Trial:
