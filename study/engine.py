@@ -467,7 +467,7 @@ class Engine:
             return
         standing = self.plan.policy.standing([*run.scores, row["val_score"]])
         self._record(self._named(run, row), *self._verdict(run, row["epoch"], standing))
-        if run.ended:
+        if run.ended or self.repeated_failure.startswith((NO_FILES, NO_WORKER)):  # elsewhere there are both
             self._same_failures.clear()
         self._forget_checkpoint(run)
 

@@ -1086,6 +1086,25 @@ def test_files_out_of_reach_cost_no_trial_and_end_a_study_that_never_reaches_the
     engine.close()
 
 
+@pytest.mark.parametrize("failure", ["no files", "no worker"])
+def test_one_bad_node_does_not_end_a_study_while_another_trains(tmp_path: Path, failure: str) -> None:
+    engine = make(tmp_path, max_epochs=99)
+    good = engine.next_job()
+    assert isinstance(good, Job)
+    engine.report(good.key, [{"event": "started", **PLACE}])
+    for epoch in range(1, 3 * SAME_FAILURES):
+        job = engine.next_job()
+        assert isinstance(job, Job)
+        if failure == "no files":
+            engine.report(job.key, [{"event": "ended", "state": "no_files", "error": "it is not there"}])
+        else:
+            engine.never_started(job.key, "ImportError: libtorch.so")
+        engine.report(good.key, [row(epoch, 0.5)])
+    assert engine.stopped is None
+    assert {run.state for run in engine.state.runs.values()} == {"running", "interrupted"}
+    engine.close()
+
+
 def test_a_trial_survives_any_number_of_nodes_that_leave_and_a_resume_forgets_dead_workers(tmp_path: Path) -> None:
     engine = make(tmp_path)
     for _ in range(MAX_LOSSES + 2):
