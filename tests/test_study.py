@@ -172,14 +172,14 @@ def test_a_kill_loses_nothing_and_changes_nothing(start: Callable[..., Study]) -
 
 def test_a_worker_that_stands_still_is_ended_and_named(start: Callable[..., Study]) -> None:
     """One slot, so that on a machine that is busy no other trial is taken for one that hangs."""
-    flags = ["--trials", "2", "--max-epochs", "90", "--epoch-limit", "60s", *ONE_SLOT]
+    flags = ["--trials", "2", "--max-epochs", "90", "--epoch-limit", "30s", *ONE_SLOT]
     study = start("still", "--space", "resnet", *flags)
     study.wait_for(lambda events: count(events, "epoch") >= 1)
     worker = next(event["worker"] for event in study.events() if event["event"] == "started")
     os.kill(worker, signal.SIGSTOP)
     study.wait_for(lambda events: count(events, "ended"))
     [ended] = [event for event in study.events() if event["event"] == "ended"]
-    assert (ended["state"], ended["error"]) == ("interrupted", "hung: no epoch within 60 s (--epoch-limit)")
+    assert (ended["state"], ended["error"]) == ("interrupted", "hung: no epoch within 30 s (--epoch-limit)")
     study.wait_for(lambda events: count(events, "started") == 2)
 
 
