@@ -27,10 +27,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 import analysis
 from analysis.events import BrokenLogError, read_events
 from analysis.report import write_report
-from study import secrets
 from study.job import OpenTest
 from study.launch import resume
-from study.log import Log
+from study.log import LockedError, Log
 from study.plan import Plan, PlanError
 from study.run import main
 from study.secrets import masked, masked_url, secret_values
@@ -51,7 +50,19 @@ SECRET = "hunter2-hunter2"
     ("url", "shown"),
     [
         ("s3://AKID:k/e@y@bucket/folder", "s3://AKID:***@bucket/folder"),
-        ("http://host:5000/people@work", None),
+        ("http://host:5000/people@work", "http://host:***@work"),  # it may be a password
+        ("http://host:5000/people%40work", None),
+        ("http://host:5000", None),
+        ("postgresql://me:pa?ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:pa#ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me@work:pw@host/db", "postgresql://me@work:***@host/db"),
+        ("postgresql://me:1234/5@host/db", "postgresql://me:***@host/db"),
+        ("s3://AKID:4/abc@bucket", "s3://AKID:***@bucket"),
+        ("s3://bucket/a:b@c", None),
+        ("https://host/x?api-key=abc", "https://host/x?api-key=***"),
+        ("mysql://me@host/db?pass=abc", "mysql://me@host/db?pass=***"),
+        (f"mysql://me@host/db?ssl_key={__file__}", None),
+        ("https://host/x?monkey=abc", None),
         ("s3://AKID:key@bucket/folder?region=x", "s3://AKID:***@bucket/folder?region=x"),
         ("postgresql+psycopg://me:pw@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
         ("s3://bucket?secret_key=abc&region=x", "s3://bucket?secret_key=***&region=x"),
@@ -92,25 +103,58 @@ def test_secret_variables_are_told_by_their_names_and_by_passwords_in_urls(tmp_p
         "RAY_AUTH_TOKEN_PATH": str(tmp_path),
         "HOME": "/home/somebody",
         "MONKEY": "eats-bananas",
+        "MYSQL_PWD": "of-mysql",
+        "DB_PASS": "of-a-database",
+        "AZURE_STORAGE_KEY": "of-a-store",
+        "AZURE_STORAGE_CONNECTION_STRING": "Name=me;AccountKey=of-azure==;EndpointSuffix=net",
+        "OTHER_URL": "postgresql://me:a/longer?one@host/db",
+        "DSN": "host=here password=in-a-pair",
     }
-    assert secret_values(variables) == {"a/secret+key", "AKIDEXAMPLE", "of-a-url"}
+    assert secret_values(variables) == {
+        *("a/secret+key", "AKIDEXAMPLE", "of-a-url", "of-mysql", "of-a-database", "of-a-store", "of-azure=="),
+        *(variables["AZURE_STORAGE_CONNECTION_STRING"], "a/longer?one", "in-a-pair"),
+    }
 
 
-@pytest.fixture
-def secret_in_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def test_a_password_called_like_a_folder_here_is_hidden_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SECRET).mkdir()
+    assert secret_values({"PGPASSWORD": SECRET}) == {SECRET}
+
+
+def test_a_secret_that_is_too_long_for_a_name_of_a_file_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "/" + "x" * 5000
+    monkeypatch.setenv("MY_TOKEN", token)
+    monkeypatch.setenv("SERVICE_TOKEN", token[1:301])
+    assert masked(f"no answer to {token} nor {token[1:301]}.") == "no answer to *** nor ***."
+
+
+def test_a_secret_that_is_set_later_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked("before")
     monkeypatch.setenv("SERVICE_TOKEN", SECRET)
-    secrets._values.cache_clear()
-    yield
-    secrets._values.cache_clear()
+    assert masked(f"no answer to {SECRET}") == "no answer to ***"
 
 
-@pytest.mark.usefixtures("secret_in_environment")
+@pytest.mark.parametrize(("error", "code"), [(PlanError, 2), (LockedError, 2), (BrokenLogError, 2), (OSError, 1)])
+def test_no_error_that_the_command_line_prints_tells_a_secret(
+    error: type[Exception], code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_asked: object) -> None:
+        raise error(f"no answer to {SECRET} nor from s3://me:of-a-url@bucket")
+
+    monkeypatch.setenv("SERVICE_TOKEN", SECRET)
+    monkeypatch.setattr("study.run._start", fail)
+    assert main(["--space", "resnet"]) == code
+    assert "no answer to *** nor from s3://me:***@bucket" in capsys.readouterr().err
+
+
 def test_secrets_that_an_error_quotes_reach_neither_the_log_nor_trial_log(
     tmp_path: Path, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_arguments: object, **_named: object) -> None:
         raise ValueError(f"no answer from {SECRET} nor https://me:of-a-url@host")
 
+    monkeypatch.setenv("SERVICE_TOKEN", SECRET)
     monkeypatch.setattr("models.build", fail)
     asked = job(tmp_path / "t")
     [ended] = train(asked, trial_data, CPU)
