@@ -27,6 +27,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 import analysis
 from analysis.events import BrokenLogError, read_events
 from analysis.report import write_report
+from study import simulate
 from study.job import OpenTest
 from study.launch import resume
 from study.log import LockedError, Log
@@ -240,7 +241,9 @@ def test_names_that_lead_out_of_the_folder_make_a_broken_log(change: dict[str, s
         analysis.read(run)
 
 
-def test_a_space_file_that_came_with_the_run_folder_is_not_run(tmp_path: Path) -> None:
+@pytest.fixture
+def evil_space(tmp_path: Path) -> Path:
+    """A run folder with a space file in it, which study.json names and which makes the file `trace` beside."""
     run = SampleRun(spaces=("resnet",), trials=4).write(tmp_path / "run")
     evil = run / "space.py"
     evil.write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'trace')!r}).touch()")
@@ -248,9 +251,28 @@ def test_a_space_file_that_came_with_the_run_folder_is_not_run(tmp_path: Path) -
     content["spaces"]["resnet"]["file"] = str(evil)
     content |= {"data_dir": "data", "fp32": False}
     (run / "study.json").write_text(json.dumps(content))
+    return run
+
+
+def test_a_space_file_that_came_with_the_run_folder_is_not_run(evil_space: Path, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"space\.py, which lies in the run folder"):
-        resume(run)
+        resume(evil_space)
     assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("named_by", ["file", "name"])
+def test_nor_is_it_for_its_recorded_curves(
+    named_by: str, evil_space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if named_by == "name":
+        content = json.loads((evil_space / "study.json").read_text())
+        content["spaces"] = {str(evil_space / "space.py"): {**content["spaces"]["resnet"], "file": None}}
+        (evil_space / "study.json").write_text(json.dumps(content))
+    out = tmp_path / "out"
+    assert simulate.main(["--curves", str(evil_space), "--out", str(out)]) == 2
+    assert "space.py, which lies in the run folder" in capsys.readouterr().err
+    assert not (tmp_path / "trace").exists()
+    assert not out.exists()
 
 
 # A running study
