@@ -234,8 +234,6 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
 def _start_ray(study: Study, console: Console) -> str | None:
     """Start Ray, or join a cluster and send the code there; return the address of the dashboard."""
     address, packages = study.plan.address, list[str]()
-    if address is None:  # read when Ray is imported: listen on loopback only
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from study import tune
 
     console.print("Starting Ray ...", highlight=False)

@@ -364,6 +364,35 @@ def test_a_study_on_one_machine_listens_on_loopback_alone(running: Running) -> N
     assert found.keys() <= LOOPBACK, {address: found[address] for address in found.keys() - LOOPBACK}
 
 
+OWN_RAY = """
+import ray
+from study import tune
+
+before = ray.util.get_node_ip_address()
+tune.start(None)
+ray.get(ray.remote(lambda: None).remote())
+print("started", flush=True)
+input()
+tune.stop()
+assert ray.util.get_node_ip_address() == before, "a cluster that is joined now would get a wrong address"
+print("ended as before")
+"""
+
+
+@pytest.mark.slow
+def test_so_it_does_where_ray_was_imported_before_and_a_cluster_may_be_joined_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "own_ray.py").write_text(OWN_RAY)
+    command = [sys.executable, str(tmp_path / "own_ray.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        found = listening(descendants(process.pid))
+        said, _ = process.communicate("\n", timeout=120)
+    assert found.keys() <= LOOPBACK, {address: found[address] for address in found.keys() - LOOPBACK}
+    assert sum(map(len, found.values())) >= 5, "these are not all of Ray's processes"
+    assert said == "ended as before\n"
+
+
 @pytest.mark.slow
 def test_the_dashboard_asks_for_the_token(running: Running) -> None:
     [line] = [line for line in (running.folder.parent / "printed").read_text().splitlines() if "Dashboard" in line]
