@@ -6,7 +6,7 @@ take the names from here; `docs/tables.md` explains them to people and a test co
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +58,9 @@ ORIGINS: Final = ("reference", "random", "tpe", "warm")
 
 
 class BrokenLogError(ValueError):
-    """A line of the log, not the last, is no event: the file was changed by something else than a study."""
+    """A line of the log, not the last, is no event, or not one that follows from those before it: the file was changed
+    by something else than a study.
+    """
 
 
 def read_events(path: Path) -> tuple[list[Event], int]:
@@ -102,6 +104,22 @@ def _parse(path: Path, number: int, line: bytes) -> Event:
     if event["event"] in BIRTHS:
         _check_names(path, number, event)
     return event
+
+
+def take_in(path: Path, events: Iterable[Event], take: Callable[[Event], None]) -> None:
+    """Have `take` take in one event of the log at `path` after the other.
+
+    One that it cannot take, such as an epoch of a trial that was never suggested, raises `BrokenLogError`: each line
+    may be an event, and yet one before it is missing or changed.
+    """
+    for number, event in enumerate(events, 1):
+        try:
+            take(event)
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            raise BrokenLogError(
+                f"{path}:{number}: the event {event['event']!r} does not follow from the lines before it ({error!r}): "
+                f"one is missing or was changed. Restore the file from a copy."
+            ) from error
 
 
 def _check_names(path: Path, number: int, event: Event) -> None:

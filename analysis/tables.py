@@ -15,7 +15,7 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis.attempts import ATTEMPT_COLUMNS, attempts
-from analysis.events import CURVE, EVENTS, Event, read_events
+from analysis.events import CURVE, Event, read_events, take_in
 
 MARGIN: Final = 0.2  # percentage points (or units of the metric): a gap inside it makes no practical difference
 
@@ -125,7 +125,7 @@ def read(run_dir: Path | str) -> StudyTables:
     """Return the tables of the run folder `run_dir`.
 
     Raises ValueError where it is no run folder, and `analysis.events.BrokenLogError` (a ValueError) where its
-    log was damaged anywhere but in its last line.
+    log was damaged anywhere but in its last line, or lacks one.
     """
     run_dir = Path(run_dir)
     plan = _read_plan(run_dir)
@@ -135,7 +135,7 @@ def read(run_dir: Path | str) -> StudyTables:
 def from_events(run_dir: Path, plan: dict[str, Any], events: Iterable[Event]) -> StudyTables:
     """Return the tables of a study with the content `plan` of study.json in which `events` happened."""
     replay, events = _Replay(), list(events)
-    replay.take(events)
+    take_in(run_dir / "events.jsonl", events, replay.take)
     epochs, final_epochs = replay.epochs.table(EPOCH_COLUMNS), replay.final_epochs.table(FINAL_EPOCH_COLUMNS)
     finals = _final_rows(replay, final_epochs)
     return StudyTables(
@@ -219,10 +219,8 @@ class _Replay:
         self.measured: list[Event] = []
         self.packing: list[Event] = []
 
-    def take(self, events: Iterable[Event]) -> None:
-        by_name = {name: getattr(self, f"_{name}") for name in EVENTS}
-        for event in events:
-            by_name[event["event"]](event)
+    def take(self, event: Event) -> None:
+        getattr(self, f"_{event['event']}")(event)
 
     def _study_opened(self, event: Event) -> None:
         self._leave_behind()

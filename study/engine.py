@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from analysis.events import Event
+from analysis.events import Event, take_in
 from study.asha import Decision, Promotion
 from study.budget import REASONS, Budget, Unit
 from study.faults import NO_FILES, NO_WORKER, NODE_LOST, OUT_OF_MEMORY, WORKER_LOST
@@ -64,8 +64,7 @@ class Engine:
         self._weighed: dict[str, tuple[int, int, bool]] = {}  # epochs, ended trials, early: at the last `_choose`
         self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
         self._silence = Silence(plan.epoch_limit, clock)
-        for event in log.replayed:
-            self.state.apply(event)
+        take_in(plan.folder / "events.jsonl", log.replayed, self.state.apply)
 
     # What to do next
 

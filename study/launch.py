@@ -26,6 +26,7 @@ from study.log import Log
 from study.mirrors import Reflection
 from study.mirrors import kinds as mirrors
 from study.plan import Plan, PlanError
+from study.secrets import masked
 from study.shipping import Code, pack
 from study.space import Space
 from study.spaces import SPACES, find
@@ -115,7 +116,8 @@ def resume(folder: Path, *, report: bool = True, console: Console | None = None,
     console = console or terminal.console()
     log = Log(folder / "events.jsonl")  # is another driver at it? Better known before Ray starts
     if log.damaged is not None:
-        console.print(f"{log.path.name} was damaged and has been mended from its copy; as it was: {log.damaged}")
+        mended = f"{log.path.name} was damaged and has been mended from its copy; as it was: {log.damaged}"
+        console.print(mended, markup=False, soft_wrap=True)
     try:
         return _conduct(_prepare_again(folder, content, log, changes, console), report, console)
     finally:
@@ -237,8 +239,6 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
 def _start_ray(study: Study, console: Console) -> str | None:
     """Start Ray, or join a cluster and send the code there; return the address of the dashboard."""
     address, packages = study.plan.address, list[str]()
-    if address is None:  # read when Ray is imported: listen on loopback only
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from study import tune
 
     console.print("Starting Ray ...", highlight=False)
@@ -322,7 +322,9 @@ def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:
             study.storage.get("final/test_images.npz", study.plan.folder / "final" / "test_images.npz")
     except OSError as error:
         console.print(
-            f"Final runs could not be fetched from {study.storage.uri}: {error}", markup=False, soft_wrap=True
+            f"Final runs could not be fetched from {study.storage.uri}: {masked(str(error))}",
+            markup=False,
+            soft_wrap=True,
         )
 
 

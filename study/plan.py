@@ -189,7 +189,7 @@ class Plan:
                 raise PlanError(
                     f"--{flag.replace('_', '-')} is {shown}, but must hold no password or key: whoever lists processes "
                     f"could read it. Give it by a variable or file that the service's own client reads "
-                    f"(docs/security.md)."
+                    f"(docs/security.md). An @ that ends no password is written %40."
                 )
         if self.epoch_budget is not None:
             at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")

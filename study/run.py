@@ -16,6 +16,7 @@ from study.experiment import FULL, listing, read
 from study.launch import Outcome, foresee, resume, run
 from study.log import LockedError
 from study.plan import Plan, PlanError, command_line
+from study.secrets import masked
 from study.silence import EPOCHS, FIRST_SECONDS
 from study.spaces import SPACES
 
@@ -161,14 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if outcome is None:
             return 0
     except (PlanError, LockedError, BrokenLogError) as error:
-        print(error, file=sys.stderr)
+        print(masked(str(error)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted before the study began; there is nothing to resume.", file=sys.stderr)
         return EXIT_CODES["interrupted"]
     except OSError as error:
         print(
-            f"The study stopped: {error}. Make room or mend it, then resume; what is in the log is safe.",
+            f"The study stopped: {masked(str(error))}. Make room or mend it, then resume; what is in the log is safe.",
             file=sys.stderr,
         )
         return 1

@@ -37,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m study.simulate", description="Compare search policies by simulation."
     )
     made.add_argument("--families", nargs="*", default=list(FAMILIES), help=f"made-up curves: {', '.join(FAMILIES)}")
-    made.add_argument("--curves", nargs="*", type=Path, default=[], metavar="RUN_DIR", help="studies of --no-stopping")
+    curves = "studies of --no-stopping; files of spaces that they name are run"
+    made.add_argument("--curves", nargs="*", type=Path, default=[], metavar="RUN_DIR", help=curves)
     made.add_argument("--policies", nargs="+", default=list(POLICIES), help=f"any of: {', '.join(POLICIES)}")
     made.add_argument("--space", default="plain_cnn", help="space of the made-up curves (default plain_cnn)")
     made.add_argument("--max-epochs", type=int, default=27, help="full length of the made-up curves (default 27)")
@@ -67,6 +68,8 @@ def check(asked: argparse.Namespace) -> None:
     at_least("--first-seed", asked.first_seed, 0, "as a seed is")
     if not asked.families and not asked.curves:
         raise PlanError("There is nothing to search on. Give --families or --curves.")
+    for folder in asked.curves:
+        _recorded(folder)  # one that cannot be used is refused before anything starts; the others are kept
     asked.policies = list(dict.fromkeys((BASE, *asked.policies)))  # what the others are measured against
 
 

@@ -14,7 +14,8 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -34,6 +35,7 @@ for _variable, _value in QUIET.items():
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray._private import ray_constants  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 from ray.util.metrics import Gauge  # noqa: E402
@@ -368,10 +370,23 @@ def start(address: str | None, packages: Collection[str] = ()) -> str | None:
     joined = {"runtime_env": {"py_modules": list(packages)}}
     more = local if address is None else joined
     try:
-        context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **more)
+        with _on_loopback() if address is None else nullcontext():
+            context = ray.init(address=address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **more)
     except ray.exceptions.RayError as error:
         raise RuntimeError(str(error)) from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have the Ray that starts in here listen on loopback only. Ray decides that when it is imported, from
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: too late where it has been, and for good where a cluster is joined afterwards.
+    """
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def nodes() -> list[Mapping[str, float]]:

@@ -3,16 +3,21 @@
 import json
 import re
 from html import unescape
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import analysis
 from analysis import report, style, verdicts
 from analysis.figures import FIGURES
 from analysis.parts import Panel, draw
 from analysis.tables import StudyTables
+from study.launch import resume
+from study.log import Log
+from study.plan import PlanError
 from tests.sample_run import SampleRun
 
 GREEK, CHINESE, ARABIC = (
@@ -128,3 +133,14 @@ def test_a_folder_with_such_a_name_has_its_report(folder: Path) -> None:
     page = report.write_report(run)
     assert page == run / "report" / "report.html"
     assert f"<h1>{run.name}</h1>" in page.read_text(encoding="utf-8")
+
+
+def test_a_mended_log_is_said_in_a_folder_with_a_name_like_markup(tmp_path: Path) -> None:
+    run = SampleRun(**FEW, trials=1).write(tmp_path / "my[" / "x]")
+    log = run / "events.jsonl"
+    Log(log).close()  # has a copy from now on
+    log.write_bytes(b"garbage\n" + log.read_bytes())
+    printed = StringIO()
+    with pytest.raises(PlanError, match="lacks"):  # a sample cannot be resumed
+        resume(run, console=Console(file=printed))
+    assert f"as it was: {log.with_suffix('.damaged.jsonl')}\n" in printed.getvalue()

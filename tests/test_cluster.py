@@ -404,19 +404,15 @@ def _can_hide_folders() -> bool:
 
 
 def _join_blind(nodes: Nodes, hidden: Path, said: Path) -> subprocess.Popen[bytes]:
-    """Have a node join that sees another file system in the place of `hidden`; Ray's start is given several goes.
-
-    A study that ran in this process has had Ray keep to loopback: there the cluster is then, and so must be the node.
-    """
+    """Have a node join that sees another file system in the place of `hidden`; Ray's start is given several goes."""
     before = nodes.alive()
     where = f"--address={nodes.address} --node-ip-address={nodes.address.rpartition(':')[0]}"
     start = f"{sys.executable} -m ray.scripts.scripts start {where} --num-cpus=1 --block"
-    environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # else Ray refuses to start
     command = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none {hidden} && exec {start}"]
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         with said.open("ab") as out:
-            blind = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+            blind = subprocess.Popen(command, stdout=out, stderr=out)
         while blind.poll() is None and time.monotonic() < deadline:
             if not nodes.alive() <= before:
                 return blind

@@ -14,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 import analysis
-from analysis.events import Event, read_events
+from analysis.events import BrokenLogError, Event, read_events
 from analysis.mending import copy_of
 from analysis.tables import StudyTables
 from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
@@ -200,6 +200,24 @@ def test_a_killed_study_resumes_as_if_never_interrupted(tmp_path: Path, kill_aft
     for run in itertools.chain(expected["runs"].values(), found["runs"].values()):
         del run["attempts"]
     assert found == expected
+
+
+@pytest.mark.parametrize(("lost", "stumbles"), [("suggested", "started"), ("epoch", "ended"), ("decision", "ended")])
+def test_a_log_that_lacks_a_line_and_has_no_copy_is_broken_there(lost: str, stumbles: str, tmp_path: Path) -> None:
+    engine = make(tmp_path, policy=PAUSING)
+    finish(engine)
+    engine.close()
+    plan, log = engine.plan, engine.plan.folder / "events.jsonl"
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    stopped = next(event["trial"] for event in events if event["event"] == "ended" and event["state"] == "stopped")
+    about = [i for i, event in enumerate(events) if event.get("trial") == stopped]
+    gone = next(i for i in about if events[i]["event"] == lost)
+    log.write_text("".join(json.dumps(event) + "\n" for event in events[:gone] + events[gone + 1 :]))
+    copy_of(log).unlink()
+    number = next(i for i in about if i > gone and events[i]["event"] == stumbles)  # counts from 1, without that line
+    said = rf"events\.jsonl:{number}: the event '{stumbles}' does not follow .* Restore the file from a copy"
+    with closing(Log(log)) as again, pytest.raises(BrokenLogError, match=said):
+        Engine(plan, _spaces(plan.spaces), again)
 
 
 def test_a_finished_study_goes_on_with_more_trials_and_only_new_finals(tmp_path: Path) -> None:

@@ -284,3 +284,19 @@ def test_the_command_line_refuses_before_it_writes(experiment: Path, capsys: pyt
     assert not experiment.with_name("experiment-report").exists()
     assert main([str(experiment), "--metric", "acc", "--by", "model"]) == 0
     assert capsys.readouterr().out.strip().endswith("experiment-report/report.html")
+
+
+@pytest.mark.slow
+def test_architectures_of_any_name_have_their_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["fb/resnet", "fb=2Fresnet", "../up", "a net"]
+    table = frame().query("step == 1")
+    pd.concat([table.assign(run=table["run"] + name, net=name) for name in names]).to_csv(tmp_path / "t.csv")
+    flags = ["--metric", "loss", "--mode", "min", "--by", "net", "--trial-column", "run", "--parameters", "lr"]
+    assert main([str(tmp_path / "t.csv"), *flags]) == 0, capsys.readouterr().err
+    figures = tmp_path / "t-report" / "figures"
+    assert sorted(file.stem for file in figures.glob("effects-*.svg")) == [
+        *("effects-..=2Fup", "effects-a=20net", "effects-fb=2Fresnet", "effects-fb=3D2Fresnet")
+    ]
+    page = (tmp_path / "t-report" / "report.html").read_text()
+    assert 'id="effects-fb=2Fresnet"' in page
+    assert "fb/resnet</a>" in page

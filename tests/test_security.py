@@ -27,10 +27,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 import analysis
 from analysis.events import BrokenLogError, read_events
 from analysis.report import write_report
-from study import secrets
+from study import simulate
 from study.job import OpenTest
 from study.launch import resume
-from study.log import Log
+from study.log import LockedError, Log
 from study.plan import Plan, PlanError
 from study.run import main
 from study.secrets import masked, masked_url, secret_values
@@ -51,7 +51,19 @@ SECRET = "hunter2-hunter2"
     ("url", "shown"),
     [
         ("s3://AKID:k/e@y@bucket/folder", "s3://AKID:***@bucket/folder"),
-        ("http://host:5000/people@work", None),
+        ("http://host:5000/people@work", "http://host:***@work"),  # it may be a password
+        ("http://host:5000/people%40work", None),
+        ("http://host:5000", None),
+        ("postgresql://me:pa?ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:pa#ss@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me@work:pw@host/db", "postgresql://me@work:***@host/db"),
+        ("postgresql://me:1234/5@host/db", "postgresql://me:***@host/db"),
+        ("s3://AKID:4/abc@bucket", "s3://AKID:***@bucket"),
+        ("s3://bucket/a:b@c", None),
+        ("https://host/x?api-key=abc", "https://host/x?api-key=***"),
+        ("mysql://me@host/db?pass=abc", "mysql://me@host/db?pass=***"),
+        (f"mysql://me@host/db?ssl_key={__file__}", None),
+        ("https://host/x?monkey=abc", None),
         ("s3://AKID:key@bucket/folder?region=x", "s3://AKID:***@bucket/folder?region=x"),
         ("postgresql+psycopg://me:pw@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
         ("s3://bucket?secret_key=abc&region=x", "s3://bucket?secret_key=***&region=x"),
@@ -92,25 +104,58 @@ def test_secret_variables_are_told_by_their_names_and_by_passwords_in_urls(tmp_p
         "RAY_AUTH_TOKEN_PATH": str(tmp_path),
         "HOME": "/home/somebody",
         "MONKEY": "eats-bananas",
+        "MYSQL_PWD": "of-mysql",
+        "DB_PASS": "of-a-database",
+        "AZURE_STORAGE_KEY": "of-a-store",
+        "AZURE_STORAGE_CONNECTION_STRING": "Name=me;AccountKey=of-azure==;EndpointSuffix=net",
+        "OTHER_URL": "postgresql://me:a/longer?one@host/db",
+        "DSN": "host=here password=in-a-pair",
     }
-    assert secret_values(variables) == {"a/secret+key", "AKIDEXAMPLE", "of-a-url"}
+    assert secret_values(variables) == {
+        *("a/secret+key", "AKIDEXAMPLE", "of-a-url", "of-mysql", "of-a-database", "of-a-store", "of-azure=="),
+        *(variables["AZURE_STORAGE_CONNECTION_STRING"], "a/longer?one", "in-a-pair"),
+    }
 
 
-@pytest.fixture
-def secret_in_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def test_a_password_called_like_a_folder_here_is_hidden_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SECRET).mkdir()
+    assert secret_values({"PGPASSWORD": SECRET}) == {SECRET}
+
+
+def test_a_secret_that_is_too_long_for_a_name_of_a_file_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = "/" + "x" * 5000
+    monkeypatch.setenv("MY_TOKEN", token)
+    monkeypatch.setenv("SERVICE_TOKEN", token[1:301])
+    assert masked(f"no answer to {token} nor {token[1:301]}.") == "no answer to *** nor ***."
+
+
+def test_a_secret_that_is_set_later_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked("before")
     monkeypatch.setenv("SERVICE_TOKEN", SECRET)
-    secrets._values.cache_clear()
-    yield
-    secrets._values.cache_clear()
+    assert masked(f"no answer to {SECRET}") == "no answer to ***"
 
 
-@pytest.mark.usefixtures("secret_in_environment")
+@pytest.mark.parametrize(("error", "code"), [(PlanError, 2), (LockedError, 2), (BrokenLogError, 2), (OSError, 1)])
+def test_no_error_that_the_command_line_prints_tells_a_secret(
+    error: type[Exception], code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_asked: object) -> None:
+        raise error(f"no answer to {SECRET} nor from s3://me:of-a-url@bucket")
+
+    monkeypatch.setenv("SERVICE_TOKEN", SECRET)
+    monkeypatch.setattr("study.run._start", fail)
+    assert main(["--space", "resnet"]) == code
+    assert "no answer to *** nor from s3://me:***@bucket" in capsys.readouterr().err
+
+
 def test_secrets_that_an_error_quotes_reach_neither_the_log_nor_trial_log(
     tmp_path: Path, trial_data: TrialData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_arguments: object, **_named: object) -> None:
         raise ValueError(f"no answer from {SECRET} nor https://me:of-a-url@host")
 
+    monkeypatch.setenv("SERVICE_TOKEN", SECRET)
     monkeypatch.setattr("models.build", fail)
     asked = job(tmp_path / "t")
     [ended] = train(asked, trial_data, CPU)
@@ -196,7 +241,9 @@ def test_names_that_lead_out_of_the_folder_make_a_broken_log(change: dict[str, s
         analysis.read(run)
 
 
-def test_a_space_file_that_came_with_the_run_folder_is_not_run(tmp_path: Path) -> None:
+@pytest.fixture
+def evil_space(tmp_path: Path) -> Path:
+    """A run folder with a space file in it, which study.json names and which makes the file `trace` beside."""
     run = SampleRun(spaces=("resnet",), trials=4).write(tmp_path / "run")
     evil = run / "space.py"
     evil.write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'trace')!r}).touch()")
@@ -204,9 +251,28 @@ def test_a_space_file_that_came_with_the_run_folder_is_not_run(tmp_path: Path) -
     content["spaces"]["resnet"]["file"] = str(evil)
     content |= {"data_dir": "data", "fp32": False}
     (run / "study.json").write_text(json.dumps(content))
+    return run
+
+
+def test_a_space_file_that_came_with_the_run_folder_is_not_run(evil_space: Path, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"space\.py, which lies in the run folder"):
-        resume(run)
+        resume(evil_space)
     assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("named_by", ["file", "name"])
+def test_nor_is_it_for_its_recorded_curves(
+    named_by: str, evil_space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if named_by == "name":
+        content = json.loads((evil_space / "study.json").read_text())
+        content["spaces"] = {str(evil_space / "space.py"): {**content["spaces"]["resnet"], "file": None}}
+        (evil_space / "study.json").write_text(json.dumps(content))
+    out = tmp_path / "out"
+    assert simulate.main(["--curves", str(evil_space), "--out", str(out)]) == 2
+    assert "space.py, which lies in the run folder" in capsys.readouterr().err
+    assert not (tmp_path / "trace").exists()
+    assert not out.exists()
 
 
 # A running study
@@ -296,6 +362,35 @@ def test_a_study_on_one_machine_listens_on_loopback_alone(running: Running) -> N
     found = listening(descendants(running.driver))
     assert sum(map(len, found.values())) >= 5, "these are not all of Ray's processes"
     assert found.keys() <= LOOPBACK, {address: found[address] for address in found.keys() - LOOPBACK}
+
+
+OWN_RAY = """
+import ray
+from study import tune
+
+before = ray.util.get_node_ip_address()
+tune.start(None)
+ray.get(ray.remote(lambda: None).remote())
+print("started", flush=True)
+input()
+tune.stop()
+assert ray.util.get_node_ip_address() == before, "a cluster that is joined now would get a wrong address"
+print("ended as before")
+"""
+
+
+@pytest.mark.slow
+def test_so_it_does_where_ray_was_imported_before_and_a_cluster_may_be_joined_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "own_ray.py").write_text(OWN_RAY)
+    command = [sys.executable, str(tmp_path / "own_ray.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        found = listening(descendants(process.pid))
+        said, _ = process.communicate("\n", timeout=120)
+    assert found.keys() <= LOOPBACK, {address: found[address] for address in found.keys() - LOOPBACK}
+    assert sum(map(len, found.values())) >= 5, "these are not all of Ray's processes"
+    assert said == "ended as before\n"
 
 
 @pytest.mark.slow

@@ -196,6 +196,16 @@ def test_a_damaged_log_names_file_and_line(log: Log) -> None:
         analysis.read(log.folder)
 
 
+def test_a_log_that_lacks_a_line_names_file_line_and_remedy(log: Log) -> None:
+    run = SampleRun(spaces=("resnet",), trials=4).write(log.folder / "run")
+    lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    number = next(i for i, line in enumerate(lines) if json.loads(line)["event"] == "suggested")
+    (run / "events.jsonl").write_text("".join(lines[:number] + lines[number + 1 :]), encoding="utf-8")
+    said = rf"events\.jsonl:{number + 1}: the event 'started' does not follow .*'resnet-0000'.* Restore"
+    with pytest.raises(BrokenLogError, match=said):
+        analysis.read(run)
+
+
 def test_the_sample_is_read_back(sample: tables.StudyTables) -> None:
     assert len(sample.trials) == 48
     assert not sample.epochs.duplicated(["trial", "epoch"]).any()

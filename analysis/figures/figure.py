@@ -2,6 +2,7 @@
 computes nothing.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -36,6 +37,13 @@ def pages(data: pd.DataFrame, column: str, most: int) -> list[pd.DataFrame]:
     values = data[column].unique()
     groups = np.array_split(np.arange(len(values)), max(1, -(-len(values) // most)))
     return [data[data[column].isin(values[group])].reset_index(drop=True) for group in groups]
+
+
+def file_name(space: str) -> str:
+    """Return what a space is called in names of files: that of another tool's study may be any text, such as fb/resnet.
+    Two spaces never get the same name.
+    """
+    return re.sub(r"[^\w.-]", lambda found: f"={ord(found[0]):02X}", space)
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class Figure(Generic[Source]):
         else:
             for space in (space for space in tables.plan["spaces"] if (data["space"] == space).any()):
                 rows = data[data["space"] == space].reset_index(drop=True)
-                yield from self._split(f"{name}-{space}", f"{self.title}: {space}", rows)
+                yield from self._split(f"{name}-{file_name(space)}", f"{self.title}: {space}", rows)
 
     def _split(self, name: str, title: str, data: pd.DataFrame) -> Iterator[tuple[str, "Figure[Source]", pd.DataFrame]]:
         pieces = self.pieces(data)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from analysis.events import Event, read_events
-from study.plan import read_study
+from study.plan import check_own_file, read_study
 from study.sampler import draw, seed_of
 from study.space import Parameter, Space
 from study.spaces import find
@@ -264,11 +264,15 @@ def recorded(folder: Path) -> list[Problem]:
     """Return the problem of each space of the study in `folder`, which `--no-stopping` trained to full length.
 
     Those trials count that came to full length or diverged. What a trial is worth is its own last score, and the best
-    is the best of them. Raises `ValueError` where a space has fewer than `FEWEST_CURVES`.
+    is the best of them. Files of spaces that study.json names are run. Raises `ValueError` where a space has
+    fewer than `FEWEST_CURVES`, and `PlanError` (one too) where such a file lies in `folder` itself.
     """
     content = read_study(folder)
     events, _ = read_events(folder / "events.jsonl")
-    spaces = [find(stored["file"] or name) for name, stored in content["spaces"].items()]
+    named = [stored["file"] or name for name, stored in content["spaces"].items()]
+    for space in named:
+        check_own_file(space, folder)
+    spaces = [find(space) for space in named]
     return [_recorded(space, content["max_epochs"], content["metric"]["chance"], events) for space in spaces]
 
 
