@@ -162,7 +162,7 @@ def _prepare(plan: Plan, console: Console, content: planning.Json | None = None)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
     if plan.warm_start:
         plan = replace(plan, warm=warm.gather(plan, by_name))
-    storage = reach.check_storage(plan, new=content is None)
+    storage = reach.check_storage(plan, None if content is None else content["created"])
     return Study(plan, by_name, dataset, data, content, storage=storage)
 
 

@@ -21,10 +21,16 @@ import yaml
 
 import analysis
 from analysis.events import Event, read_events
+from data_utils.datasets import load
+from data_utils.splits import SearchData
+from study import plan as planning
 from study import reach, shipping
-from study.job import OpenTest
+from study.engine import Engine
+from study.job import Job, OpenTest
+from study.log import Log
 from study.plan import Plan, PlanError
 from study.run import parser
+from study.spaces import SPACES
 from study.storage import Files, Storage
 from study.test_split import examine
 from study.trial import TrialData, train
@@ -136,18 +142,43 @@ def test_a_storage_that_stops_answering_costs_no_trial_but_a_final_run(
 
 
 def test_a_storage_that_does_not_work_is_refused(bucket: str, tmp_path: Path) -> None:
-    def check(uri: str, *, new: bool = True) -> None:
-        reach.check_storage(Plan(("resnet",), name="n", runs=tmp_path, storage=uri), new=new)
+    def check(uri: str, created: str | None = None) -> None:
+        reach.check_storage(Plan(("resnet",), name="n", runs=tmp_path, storage=uri), created)
 
     missing = bucket.replace("studies", "other")
     for uri, why in ((missing, "bucket does not exist"), ("s4://x", "Unrecognized filesystem type")):
         with pytest.raises(PlanError, match=f"no file can be kept there: .*{why}"):
             check(uri)
     check(bucket)
-    (Storage(bucket) / "n").write("study.json", b"{}")
+    (Storage(bucket) / "n").write("study.json", b'{"created": "2026-11-22T08:00:00+00:00"}')
     with pytest.raises(PlanError, match=r"there is a study called n\. Resume that one"):
         check(bucket)
-    check(bucket, new=False)
+    check(bucket, "2026-11-22T08:00:00+00:00")
+    with pytest.raises(PlanError, match=r"there is a study called n\. Give another --storage"):
+        check(bucket, "2026-11-23T08:00:00+00:00")
+
+
+def test_a_renamed_run_folder_finds_its_files_in_the_storage(
+    storage: Storage, tmp_path: Path, digits: SearchData, trial_data: TrialData
+) -> None:
+    plan = Plan(("mlp",), runs=tmp_path, name="s", storage=storage.uri)
+    data = load("digits", tmp_path)
+    planning.write_study(plan, planning.describe(plan, {"mlp": SPACES["mlp"]}, data, digits, {}))
+    from_epochs = []
+    for folder in (plan.folder, tmp_path / "moved"):
+        if not folder.exists():
+            plan.folder.rename(folder)
+        again = Plan.from_json(folder, planning.read_study(folder))
+        log = Log(folder / "events.jsonl")
+        engine = Engine(again, {"mlp": SPACES["mlp"]}, log)
+        engine.open(slots(1), [])
+        asked = engine.next_job()
+        assert isinstance(asked, Job)
+        started, _ = islice(train(replace(asked, rungs=(1, 2)), trial_data, CPU), 2)
+        from_epochs.append(started["from_epoch"])
+        log.close()
+    assert from_epochs == [0, 1]
+    assert again.kept == plan.kept
 
 
 def test_nodes_that_do_not_reach_the_files_are_named(tmp_path: Path, bucket: str) -> None:
