@@ -22,6 +22,7 @@ from study import experiment, packing, reach, warm
 from study import plan as planning
 from study.job import Probe
 from study.log import Log
+from study.log_copy import LogCopy
 from study.mirrors import Reflection
 from study.mirrors import kinds as mirrors
 from study.plan import Plan, PlanError
@@ -207,6 +208,7 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
         from study import tune
         from study.progress import show_end, show_plan
 
+        reflections: list[Reflection | LogCopy] = []
         try:
             nodes = tune.nodes()
             if study.plan.address is not None:
@@ -219,8 +221,8 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
             _run(study, engine, stored, console)
         finally:
             tune.stop()  # not beside the report: see docs/decisions.md
-    for reflection in reflections:
-        reflection.close()
+            for reflection in reflections:  # also of a study that failed
+                reflection.close()
     _fetch_finals(study, engine, console)
     outcome = Outcome(study.plan.folder, engine.outcome)
     in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
@@ -279,7 +281,7 @@ def _place(
 
 def _open(
     study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe], console: Console
-) -> "tuple[Engine, list[Reflection]]":
+) -> "tuple[Engine, list[Reflection | LogCopy]]":
     """Make the run folder, unless it is there, and open its log and its mirrors."""
     from study.engine import Engine
 
@@ -293,10 +295,13 @@ def _open(
     log = study.log or Log(plan.folder / "events.jsonl")
     engine = Engine(plan, study.spaces, log, time_budget=plan.time_budget)
     created = planning.read_study(plan.folder)["created"]
-    makes = mirrors.makes(plan, study.spaces, study.storage, created)
+    makes = mirrors.makes(plan, study.spaces, created)
     say = partial(console.print, markup=False, soft_wrap=True)
     pausing = plan.policy.pausing
-    reflections = [Reflection(name, make, log.replayed, say, pausing=pausing) for name, make in makes.items()]
+    reflections: list[Reflection | LogCopy] = []
+    reflections += [Reflection(name, make, log.replayed, say, pausing=pausing) for name, make in makes.items()]
+    if study.storage is not None:
+        reflections.append(LogCopy(plan.folder, study.storage, log.replayed, say, pausing=pausing))
     engine.watchers += reflections
     slots = packing.packings(plan, nodes)
     engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)

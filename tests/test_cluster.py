@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
@@ -23,11 +23,12 @@ import analysis
 from analysis.events import Event, read_events
 from data_utils.datasets import load
 from data_utils.splits import SearchData
+from study import log_copy, reach, shipping
 from study import plan as planning
-from study import reach, shipping
 from study.engine import Engine
 from study.job import Job, OpenTest
 from study.log import Log
+from study.log_copy import LogCopy
 from study.plan import Plan, PlanError
 from study.run import parser
 from study.spaces import SPACES
@@ -35,7 +36,7 @@ from study.storage import Files, Storage
 from study.test_split import examine
 from study.trial import TrialData, train
 from tests.conftest import CPU
-from tests.test_engine import make, slots
+from tests.test_engine import finish, jobs, make, slots, work
 from tests.test_trial import job
 
 SMALL = ["--max-epochs", "4", "--final-seeds", "1", "--no-report"]
@@ -179,6 +180,130 @@ def test_a_renamed_run_folder_finds_its_files_in_the_storage(
         log.close()
     assert from_epochs == [0, 1]
     assert again.kept == plan.kept
+
+
+class Shaky(Storage):
+    """Does not answer while `out`."""
+
+    out: ClassVar[bool] = False
+
+    def write(self, name: str, content: bytes) -> None:
+        if type(self).out:
+            raise OSError("no answer")
+        super().write(name, content)
+
+
+@pytest.fixture
+def shaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shaky:
+    """A storage that answers or not, and is asked often, for the log of the study `s`."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.json").write_text("{}")
+    monkeypatch.setattr(log_copy, "SECONDS", 0.01)
+    monkeypatch.setattr(log_copy, "SHARE", 1.0)
+    return Shaky(f"file://{tmp_path}/kept")
+
+
+def _soon(seen: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _copied(engine: Engine, storage: Storage) -> bool:
+    return storage.read("events.jsonl") == (engine.plan.folder / "events.jsonl").read_bytes()
+
+
+def _watch(engine: Engine, storage: Storage, words: list[str], past: Iterable[Event] = ()) -> LogCopy:
+    copy = LogCopy(engine.plan.folder, storage, past, words.append, pausing=engine.plan.policy.pausing)
+    engine.watchers.append(copy)
+    return copy
+
+
+def test_the_log_is_copied_once_its_storage_answers_again_however_late(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, words = make(tmp_path), list[str]()
+    monkeypatch.setattr(Shaky, "out", True)
+    copy = _watch(engine, shaky, words)
+    _soon(lambda: words)  # at its very beginning
+    assert "(OSError: no answer). The study goes on" in words[0]
+    time.sleep(0.1)  # some ten times more
+    monkeypatch.setattr(Shaky, "out", False)
+    _soon(lambda: _copied(engine, shaky))  # with no event to tell of it
+    monkeypatch.setattr(Shaky, "out", True)
+    work(engine, next(jobs(engine)), most=2)
+    _soon(lambda: len(words) == 2)
+    monkeypatch.setattr(Shaky, "out", False)
+    _soon(lambda: _copied(engine, shaky))
+    finish(engine)
+    engine.close()
+    copy.close()
+    assert _copied(engine, shaky)
+    assert len(words) == 2
+    assert shaky.read("study.json") == b"{}"
+
+
+def test_a_storage_that_is_out_at_the_end_is_named_and_does_not_hold_it_up(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_copy, "SECONDS", 60.0)
+    engine, words = make(tmp_path), list[str]()
+    copy = _watch(engine, shaky, words)
+    _soon(lambda: _copied(engine, shaky))
+    monkeypatch.setattr(Shaky, "out", True)
+    finish(engine)
+    engine.close()
+    began = time.monotonic()
+    copy.close()
+    assert time.monotonic() - began < 10
+    assert [text.partition(";")[2] for text in words] == ["", " a resume brings it there."]
+
+
+def test_copies_of_a_long_log_come_less_often(shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_copy, "SHARE", 0.05)
+    times: list[float] = []
+
+    def slow(_self: Storage, name: str, _content: bytes) -> None:
+        if name == "events.jsonl":
+            times.append(time.monotonic())
+        time.sleep(0.05)
+
+    def grows() -> bool:
+        with log.open("a") as file:
+            file.write("{}\n")
+        return len(times) >= 3
+
+    monkeypatch.setattr(Shaky, "write", slow)
+    log = tmp_path / "s" / "events.jsonl"
+    log.touch()
+    copy = LogCopy(log.parent, shaky, (), print, pausing=True)
+    _soon(grows)
+    copy.close()
+    assert times[2] - times[1] >= 0.05 / 0.05
+
+
+def test_checkpoints_of_runs_that_are_over_leave_the_storage_though_the_clock_is_set_back(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = "trials/resnet-0000/last.pt", "trials/resnet-0001/last.pt"
+    for name in kept:
+        shaky.write(name, b"epoch 1")
+    engine = make(tmp_path)
+    copy = _watch(engine, shaky, [])
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    first, _second = engine.next_job(), engine.next_job()
+    assert isinstance(first, Job)
+    work(engine, first)
+    _soon(lambda: shaky.names("last.pt") == {kept[1]})
+    copy.close()
+    engine._log.close()
+    shaky.write(kept[0], b"left by a kill")
+    log = Log(engine.plan.folder / "events.jsonl")
+    again = LogCopy(engine.plan.folder, shaky, log.replayed, print, pausing=True)
+    _soon(lambda: shaky.names("last.pt") == {kept[1]})
+    again.close()
+    log.close()
 
 
 def test_nodes_that_do_not_reach_the_files_are_named(tmp_path: Path, bucket: str) -> None:
