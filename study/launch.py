@@ -268,8 +268,9 @@ def _place(
         return (), ""
     console.print("Measuring a trial of each space on a GPU ...", highlight=False)
     jobs = packing.reference_jobs(plan, study.spaces)
+    alone = packing.Packing(together=1, slots=1, cpus=plan.cpus_per_trial, gpus=1, resources=plan.resources)
     try:
-        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial, study.code)
+        probes = tune.measure(jobs, data, len(study.dataset.classes), alone, study.code)
     except RuntimeError as error:
         raise PlanError(
             f"--gpus-per-trial is auto, but the reference settings could not be measured on a GPU: {error}. Give a "
@@ -309,21 +310,22 @@ def _open(
 
 
 def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:
-    """Bring what the report reads, and the weights, from the storage to the run folder."""
+    """Bring what the report reads, the weights, and tracebacks from the storage to the run folder."""
     if study.storage is None:
         return
     finals = [run.key for run in engine.state.of_kind("final") if run.tested is not None]
-    names = [f"final/{key}/{name}" for key in finals for name in ("model.json", "model.safetensors", "predictions.npz")]
+    kinds = ("model.json", "layers.json", "model.safetensors", "predictions.npz")
+    names = [f"final/{key}/{name}" for key in finals for name in kinds]
     try:
         for name in names:
             if not (study.plan.folder / name).exists():
                 study.storage.get(name, study.plan.folder / name)
         if finals:
             study.storage.get("final/test_images.npz", study.plan.folder / "final" / "test_images.npz")
+        for name in study.storage.names("trial.log"):  # again: a run that is tried anew may fail anew
+            study.storage.get(name, study.plan.folder / name)
     except OSError as error:
-        console.print(
-            f"Final runs could not be fetched from {study.storage.uri}: {error}", markup=False, soft_wrap=True
-        )
+        console.print(f"Not all files could be fetched from {study.storage.uri}: {error}", markup=False, soft_wrap=True)
 
 
 def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Examples]]":

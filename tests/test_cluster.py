@@ -18,24 +18,26 @@ from typing import Any, ClassVar
 import jsonschema
 import pytest
 import yaml
+from rich.console import Console
 
 import analysis
 from analysis.events import Event, read_events
 from data_utils.datasets import load
 from data_utils.splits import SearchData
-from study import log_copy, reach, shipping
+from study import launch, log_copy, reach, shipping
 from study import plan as planning
 from study.engine import Engine
 from study.job import Job, OpenTest
 from study.log import Log
 from study.log_copy import LogCopy
+from study.packing import Packing
 from study.plan import Plan, PlanError
 from study.run import parser
 from study.spaces import SPACES
 from study.storage import Files, Storage
 from study.test_split import examine
 from study.trial import TrialData, train
-from tests.conftest import CPU
+from tests.conftest import CPU, full_disk
 from tests.test_engine import finish, jobs, make, slots, work
 from tests.test_trial import job
 
@@ -97,6 +99,16 @@ def test_a_storage_gives_back_what_it_was_given(storage: Storage, tmp_path: Path
     storage.delete("a/last.pt")
     assert storage.read("a/last.pt") is None
     assert storage.names("") - {"a"} == set()
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_nothing_else(tmp_path: Path) -> None:
+    kept = Storage(f"file://{tmp_path}/kept")
+    kept.write("last.pt", b"epoch 3")
+    for _ in range(2):
+        with full_disk(100_000), pytest.raises(OSError, match="File too large"):
+            kept.write("last.pt", bytes(200_000))
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["last.pt"]
+    assert kept.read("last.pt") == b"epoch 3"
 
 
 def test_files_of_a_job_travel_through_the_storage_and_leave_nothing_here(storage: Storage, tmp_path: Path) -> None:
@@ -306,6 +318,25 @@ def test_checkpoints_of_runs_that_are_over_leave_the_storage_though_the_clock_is
     log.close()
 
 
+def test_what_the_report_reads_and_tracebacks_are_fetched_from_the_storage(tmp_path: Path, digits: SearchData) -> None:
+    engine = make(tmp_path, storage=f"file://{tmp_path}/kept")
+    finish(engine)
+    engine.close()
+    kept, plan = engine.plan.kept, engine.plan
+    assert kept is not None
+    final = engine.state.of_kind("final")[0].key
+    files = [f"final/{final}/{name}" for name in ("layers.json", "model.json", "model.safetensors", "predictions.npz")]
+    for name in (*files, "final/test_images.npz", "trials/resnet-0001/trial.log", "trials/resnet-0001/last.pt"):
+        kept.write(name, name.encode())
+    log = plan.folder / "trials" / "resnet-0001" / "trial.log"
+    log.write_text("of an earlier session")
+    study = launch.Study(plan, {"resnet": SPACES["resnet"]}, load("digits", tmp_path), digits, storage=kept)
+    launch._fetch_finals(study, engine, Console())
+    assert all((plan.folder / name).read_text() == name for name in (*files, "final/test_images.npz"))
+    assert log.read_text() == "trials/resnet-0001/trial.log"
+    assert not (log.parent / "last.pt").exists()
+
+
 def test_nodes_that_do_not_reach_the_files_are_named(tmp_path: Path, bucket: str) -> None:
     plan = Plan(("resnet",), name="n", runs=tmp_path / "runs")
     reach.check_nodes(plan, None, lambda question: {"node": why} if (why := question()) else {})
@@ -366,6 +397,35 @@ def test_slots_follow_the_nodes_and_both_are_in_the_log(tmp_path: Path) -> None:
     engine.close()
     told = [(event["nodes"], event["slots"]) for event in events if event["event"] == "slots_changed"]
     assert told == [(2, 3), (1, 1)]
+
+
+def test_what_is_measured_is_measured_where_trials_run(monkeypatch: pytest.MonkeyPatch, digits: SearchData) -> None:
+    """A cluster's nodes differ: those with a resource that trials ask for are the ones that count."""
+    from study import tune  # seconds
+
+    asked: list[dict[str, Any]] = []
+
+    class Task:
+        def __init__(self, _work: object) -> None:
+            pass
+
+        def remote(self, _data: object) -> None:
+            pass
+
+    def remote(**resources: Any) -> type[Task]:
+        asked.append(resources)
+        return Task
+
+    class InStore(tune.Stored[SearchData]):
+        def __init__(self) -> None:
+            self.reference, self.value = None, digits
+
+    monkeypatch.setattr("ray.remote", remote)
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    wanted = Packing(together=1, slots=1, cpus=2, gpus=0.5, resources={"fast": 1})
+    for measure in (tune.measure, tune.time_epochs):
+        measure([], InStore(), 10, wanted, shipping.Code())
+    assert asked == 2 * [{"num_cpus": 2, "num_gpus": 0.5, "resources": {"fast": 1}, "max_retries": 0}]
 
 
 PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
@@ -526,7 +586,7 @@ def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, b
     assert len(tables.trials) == 8
     assert tables.final["test_score"].notna().all()
     assert {path.name for path in (study.folder / "final").glob("*/*")} == {
-        "model.json", "model.safetensors", "predictions.npz",
+        "layers.json", "model.json", "model.safetensors", "predictions.npz",
     }  # fmt: skip
     kept = Storage(bucket) / "s"
     assert kept.read("events.jsonl") == (study.folder / "events.jsonl").read_bytes()
