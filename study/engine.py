@@ -326,7 +326,7 @@ class Engine:
 
     def _storage(self, folder: str) -> Storage | None:
         """Where the files of `folder` in the run folder are kept, if not there."""
-        return None if self.plan.storage is None else Storage(self.plan.storage) / self.plan.folder.name / folder
+        return None if self.plan.kept is None else self.plan.kept / folder
 
     def folder(self, run: Run) -> Path:
         """Where a run keeps its files."""

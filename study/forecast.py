@@ -45,11 +45,15 @@ class SpaceForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a study would take in all. Hours: `expected` and `most`; GPU-hours are those times what a slot has."""
+    """What a study would take in all. Hours: `expected` and `most`; GPU-hours are those times what a slot has.
+
+    `disk_bytes` go to the run folder, whose disk has `free_bytes`; `stored_bytes` to a storage, if there is one.
+    """
 
     spaces: tuple[SpaceForecast, ...]
     packing: Packing
     disk_bytes: Mapping[str, float]
+    stored_bytes: Mapping[str, float]
     free_bytes: int
     gaps: dict[int, float]
 
@@ -79,10 +83,11 @@ def forecast(plan: Plan, probes: Sequence[EpochProbe], packing: Packing, test_im
         "final runs": len(probes) * finals * (model + test_images * 4 * (classes + 2)),
         "report": REPORT_BYTES,
     }
+    stored = {} if plan.storage is None else {"checkpoints": disk.pop("checkpoints"), "final runs": disk["final runs"]}
     place = next(path for path in (plan.runs.absolute(), *plan.runs.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     gaps = detectable(plan, len(probes), test_images) if classes else {}
-    return Forecast(tuple(spaces), packing, disk, free, gaps)
+    return Forecast(tuple(spaces), packing, disk, stored, free, gaps)
 
 
 def _checkpoint_bytes(plan: Plan, probes: Sequence[EpochProbe], packing: Packing) -> int:
@@ -168,7 +173,6 @@ def rows(plan: Plan, found: Forecast, test_images: int) -> dict[str, str]:
     ]
     finals = sum(one.final_epochs for one in found.spaces)
     total = sum(found.disk_bytes.values())
-    parts = ", ".join(f"{name} {size(number)}" for name, number in found.disk_bytes.items())
     short = " THERE IS TOO LITTLE." if total > found.free_bytes else ""
     said = {
         "Trials": f"{plan.trials:,} of each space, {plan.trials * len(found.spaces):,} in all; rungs at epoch "
@@ -181,7 +185,9 @@ def rows(plan: Plan, found: Forecast, test_images: int) -> dict[str, str]:
     }
     if found.packing.gpus:
         said["GPU-hours"] = f"expected {found.gpu_hours(likely):,.3g}, at most {found.gpu_hours(most):,.3g}"
-    said["Disk"] = f"about {size(total)} ({parts}); {size(found.free_bytes)} are free.{short}"
+    said["Disk"] = f"about {_sizes(found.disk_bytes)}; {size(found.free_bytes)} are free.{short}"
+    if found.stored_bytes:
+        said["Storage"] = f"about {_sizes(found.stored_bytes)}; how much is free there is not known"
     return said | {"Resolves": resolution(plan, found.gaps, test_images)}
 
 
@@ -198,6 +204,11 @@ def resolution(plan: Plan, gaps: dict[int, float], test_images: int) -> str:
     if plan.final_seeds not in named:
         return f"nothing: {plan.final_seeds} final seeds give no interval; {more} (percentage points, {assumed})"
     return f"a gap of {named[plan.final_seeds]} percentage points in 4 of 5 studies ({more}), {assumed}"
+
+
+def _sizes(parts: Mapping[str, float]) -> str:
+    named = ", ".join(f"{name} {size(number)}" for name, number in parts.items())
+    return f"{size(sum(parts.values()))} ({named})"
 
 
 def size(count: float) -> str:

@@ -23,6 +23,7 @@ from study import experiment, packing, reach, terminal, warm
 from study import plan as planning
 from study.job import Probe
 from study.log import Log
+from study.log_copy import LogCopy
 from study.mirrors import Reflection
 from study.mirrors import kinds as mirrors
 from study.plan import Plan, PlanError
@@ -165,7 +166,7 @@ def _prepare(plan: Plan, console: Console, content: planning.Json | None = None)
     data = replace(split(dataset.train, plan.seed), mirror=dataset.mirror)
     if plan.warm_start:
         plan = replace(plan, warm=warm.gather(plan, by_name))
-    storage = reach.check_storage(plan, new=content is None)
+    storage = reach.check_storage(plan, None if content is None else content["created"])
     return Study(plan, by_name, dataset, data, content, storage=storage)
 
 
@@ -210,6 +211,7 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
         from study import tune
         from study.progress import show_end, show_plan
 
+        reflections: list[Reflection | LogCopy] = []
         try:
             nodes = tune.nodes()
             if study.plan.address is not None:
@@ -222,12 +224,12 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
             _run(study, engine, stored, console)
         finally:
             tune.stop()  # not beside the report: see docs/decisions.md
+            for reflection in reflections:  # also of a study that failed
+                reflection.close()
     outcome = Outcome(study.plan.folder, engine.outcome)
     in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
     written = None
     try:
-        for reflection in reflections:
-            reflection.close()
         _fetch_finals(study, engine, console)
         written = _write_report(study.plan.folder, console) if report and not in_a_hurry else None
     except KeyboardInterrupt:
@@ -271,8 +273,9 @@ def _place(
         return (), ""
     console.print("Measuring a trial of each space on a GPU ...", highlight=False)
     jobs = packing.reference_jobs(plan, study.spaces)
+    alone = packing.Packing(together=1, slots=1, cpus=plan.cpus_per_trial, gpus=1, resources=plan.resources)
     try:
-        probes = tune.measure(jobs, data, len(study.dataset.classes), plan.cpus_per_trial, study.code)
+        probes = tune.measure(jobs, data, len(study.dataset.classes), alone, study.code)
     except RuntimeError as error:
         raise PlanError(
             f"--gpus-per-trial is auto, but the reference settings could not be measured on a GPU: {error}. Give a "
@@ -284,7 +287,7 @@ def _place(
 
 def _open(
     study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe], console: Console
-) -> "tuple[Engine, list[Reflection]]":
+) -> "tuple[Engine, list[Reflection | LogCopy]]":
     """Make the run folder, unless it is there, and open its log and its mirrors."""
     from study.engine import Engine
 
@@ -298,10 +301,13 @@ def _open(
     log = study.log or Log(plan.folder / "events.jsonl")
     engine = Engine(plan, study.spaces, log, time_budget=plan.time_budget)
     created = planning.read_study(plan.folder)["created"]
-    makes = mirrors.makes(plan, study.spaces, study.storage, created)
+    makes = mirrors.makes(plan, study.spaces, created)
     say = partial(console.print, markup=False, soft_wrap=True)
     pausing = plan.policy.pausing
-    reflections = [Reflection(name, make, log.replayed, say, pausing=pausing) for name, make in makes.items()]
+    reflections: list[Reflection | LogCopy] = []
+    reflections += [Reflection(name, make, log.replayed, say, pausing=pausing) for name, make in makes.items()]
+    if study.storage is not None:
+        reflections.append(LogCopy(plan.folder, study.storage, log.replayed, say, pausing=pausing))
     engine.watchers += reflections
     slots = packing.packings(plan, nodes)
     engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)
@@ -309,23 +315,23 @@ def _open(
 
 
 def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:
-    """Bring what the report reads, and the weights, from the storage to the run folder."""
+    """Bring what the report reads, the weights, and tracebacks from the storage to the run folder."""
     if study.storage is None:
         return
     finals = [run.key for run in engine.state.of_kind("final") if run.tested is not None]
-    names = [f"final/{key}/{name}" for key in finals for name in ("model.json", "model.safetensors", "predictions.npz")]
+    kinds = ("model.json", "layers.json", "model.safetensors", "predictions.npz")
+    names = [f"final/{key}/{name}" for key in finals for name in kinds]
     try:
         for name in names:
             if not (study.plan.folder / name).exists():
                 study.storage.get(name, study.plan.folder / name)
         if finals:
             study.storage.get("final/test_images.npz", study.plan.folder / "final" / "test_images.npz")
+        for name in study.storage.names("trial.log"):  # again: a run that is tried anew may fail anew
+            study.storage.get(name, study.plan.folder / name)
     except OSError as error:
-        console.print(
-            f"Final runs could not be fetched from {study.storage.uri}: {masked(str(error))}",
-            markup=False,
-            soft_wrap=True,
-        )
+        said = f"Not all files could be fetched from {study.storage.uri}: {masked(str(error))}"
+        console.print(said, markup=False, soft_wrap=True)
 
 
 def _store(study: Study) -> "tuple[Stored[SearchData], Stored[Examples]]":

@@ -22,6 +22,7 @@ from study.metric import metric
 from study.policy import FIRST_POLICY, Policy
 from study.sampler import TPE
 from study.space import Space
+from study.storage import Storage
 
 FORMAT: Final = 1
 KEYS: Final = {"spaces", "dataset", "data_dir", "trials", "max_epochs", "seed", "fp32", "resources", "final"}
@@ -54,7 +55,8 @@ class Plan:
     `gpus_per_trial` None: one where the machine or cluster has GPUs, else none. A fraction shares a GPU; "auto"
     measures a trial first and has as many share one as fit and gain by it (`study/packing.py`).
     `resources`: what else of a cluster's own a slot takes, by name. `storage`: URI of a folder for checkpoints and
-    models, where nodes do not share the run folder. `optuna_storage`, `mlflow`: URLs of mirrors (`study/mirrors/`).
+    models, where nodes do not share the run folder; `began_as`: what the run folder was called when the study began,
+    which may have been renamed since. `optuna_storage`, `mlflow`: URLs of mirrors (`study/mirrors/`).
     `time_budget` is for the search of all spaces, each of which has an equal part; `epoch_budget` and `gpu_budget` (in
     seconds of a GPU) are for the search of each space (`study/budget.py`). None: no limit.
     `warm_start` are folders of earlier studies, `warm` is what they gave (`study/warm.py`).
@@ -90,6 +92,7 @@ class Plan:
     address: str | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     storage: str | None = None
+    began_as: str = ""
     optuna_storage: str | None = None
     tensorboard: bool = False
     mlflow: str | None = None
@@ -105,6 +108,11 @@ class Plan:
             scale = [] if self.experiment["scale"] == "full" else [self.experiment["scale"]]
             compared = [self.experiment["name"], *scale, *([] if whole else compared)]
         return self.runs / (self.name or "-".join((*compared, data)))
+
+    @property
+    def kept(self) -> Storage | None:
+        """Where the files of trials are kept if not in the run folder, whatever that is called by now."""
+        return None if self.storage is None else Storage(self.storage) / (self.began_as or self.folder.name)
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -234,6 +242,7 @@ class Plan:
             "max_epochs": content["max_epochs"],
             "name": folder.name,
             "runs": folder.parent,
+            "began_as": content.get("name", folder.name),
             "seed": content["seed"],
             **content["resources"],
             "final_configs": content["final"]["configs"],

@@ -14,14 +14,14 @@ from study.storage import Storage
 Ask = Callable[[Callable[[], str | None]], Mapping[str, str]]
 
 
-def check_storage(plan: Plan, *, new: bool) -> Storage | None:
+def check_storage(plan: Plan, created: str | None) -> Storage | None:
     """Return the storage of a study, tried from here: written, read, removed. Raises `PlanError` if it does not work.
 
-    A `new` study finds no other one of its name there.
+    Also if another study has its name there. `created` is when this one began, None: it is new.
     """
-    if plan.storage is None:
+    storage = plan.kept
+    if storage is None:
         return None
-    storage = Storage(plan.storage) / plan.folder.name
     try:
         there = storage.read("study.json")
         storage.write("reach", b"reached")
@@ -31,11 +31,9 @@ def check_storage(plan: Plan, *, new: bool) -> Storage | None:
             f"--storage is {plan.storage}, but no file can be kept there: {_first_line(error)}. It must be a folder on "
             f"a file system that pyarrow knows, such as s3://BUCKET/FOLDER, with its keys in the environment."
         ) from error
-    if new and there is not None:
-        raise PlanError(
-            f"--storage is {plan.storage}, where there is a study called {plan.folder.name}. Resume that one, or give "
-            f"this one another --name."
-        )
+    if there is not None and (created is None or created.encode() not in there):
+        remedy = "Give another --storage" if created else "Resume that one, or give this one another --name"
+        raise PlanError(f"--storage is {plan.storage}, where there is a study called {storage.folder}. {remedy}.")
     return storage
 
 

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -55,14 +56,17 @@ class Storage:
         """Make the file `name`, whole or not at all."""
         system, path = self._place[0], self._path(name)
         if system.type_name in WHOLE_OR_NOT:
-            target = path
-        else:
-            target = f"{path}.{secrets.token_hex(4)}.tmp"
-            system.create_dir(path.rpartition("/")[0], recursive=True)
-        with system.open_output_stream(target) as stream:
-            stream.write(content)
-        if target != path:
-            system.move(target, path)
+            _write(system, path, content)
+            return
+        temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+        system.create_dir(path.rpartition("/")[0], recursive=True)
+        try:
+            _write(system, temporary, content)
+            system.move(temporary, path)
+        except BaseException:
+            with suppress(Exception):  # what went wrong first is what counts
+                system.delete_file(temporary)
+            raise
 
     def get(self, name: str, file: Path) -> bool:
         """Copy `name` from there to `file`; return whether there is one."""
@@ -98,6 +102,11 @@ class Storage:
             self._place[0].delete_file(self._path(name))
         except FileNotFoundError:
             return
+
+
+def _write(system: FileSystem, path: str, content: bytes) -> None:
+    with system.open_output_stream(path) as stream:
+        stream.write(content)
 
 
 class Files:

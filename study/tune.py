@@ -435,22 +435,23 @@ class Stored(Generic[Value]):
         self.value: Value = ray.get(self.reference)
 
 
-def measure(jobs: list[Job], data: Stored[SearchData], classes: int, cpus: int, code: Code) -> list[Probe]:
+def measure(jobs: list[Job], data: Stored[SearchData], classes: int, packing: Packing, code: Code) -> list[Probe]:
     """Train each of `jobs` for a moment on a GPU and return what it took. Raises `RuntimeError` where one cannot."""
-    return _in_a_slot(jobs, data, classes, cpus, 1, "measure", code)
+    return _in_a_slot(jobs, data, classes, packing, "measure", code)
 
 
 def time_epochs(
     jobs: list[Job], data: Stored[SearchData], classes: int, packing: Packing, code: Code
 ) -> list[EpochProbe]:
     """Train each of `jobs` for a moment in a slot and return what an epoch takes. Raises as `measure` does."""
-    return _in_a_slot(jobs, data, classes, packing.cpus, packing.gpus, "time", code)
+    return _in_a_slot(jobs, data, classes, packing, "time", code)
 
 
 def _in_a_slot(
-    jobs: list[Job], data: Stored[SearchData], classes: int, cpus: float, gpus: float, method: str, code: Code
+    jobs: list[Job], data: Stored[SearchData], classes: int, packing: Packing, method: str, code: Code
 ) -> list[Any]:
-    """Have a slot with these resources do `method` with each job."""
+    """Have a slot of `packing`, on a node that has what trials ask for, do `method` with each job."""
+    cpus, gpus, own = packing.cpus, packing.gpus, dict(packing.resources)
     statistics = data.value.channel_statistics()
 
     def in_a_slot(data: SearchData) -> list[Any]:
@@ -460,7 +461,7 @@ def _in_a_slot(
         slot = Slot(data, statistics, lambda: data.images, classes, int(cpus), gpus)  # measures no test images
         return [getattr(slot, method)(job) for job in jobs]
 
-    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(in_a_slot)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, resources=own, max_retries=0)(in_a_slot)
     try:
         found: list[Any] = ray.get(task.remote(data.reference))
     except ray.exceptions.RayError as error:

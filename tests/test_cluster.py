@@ -8,29 +8,38 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import pytest
 import yaml
+from rich.console import Console
 
 import analysis
 from analysis.events import Event, read_events
-from study import reach, shipping
-from study.job import OpenTest
+from data_utils.datasets import load
+from data_utils.splits import SearchData
+from study import launch, log_copy, reach, shipping
+from study import plan as planning
+from study.engine import Engine
+from study.job import Job, OpenTest
+from study.log import Log
+from study.log_copy import LogCopy
+from study.packing import Packing
 from study.plan import Plan, PlanError
 from study.run import parser
+from study.spaces import SPACES
 from study.storage import PATIENCE, Files, Storage
 from study.test_split import examine
 from study.trial import TrialData, train
-from tests.conftest import CPU
-from tests.test_engine import make, slots
+from tests.conftest import CPU, full_disk
+from tests.test_engine import finish, jobs, make, slots, work
 from tests.test_trial import job
 
 SMALL = ["--max-epochs", "4", "--final-seeds", "1", "--no-report"]
@@ -91,6 +100,16 @@ def test_a_storage_gives_back_what_it_was_given(storage: Storage, tmp_path: Path
     storage.delete("a/last.pt")
     assert storage.read("a/last.pt") is None
     assert storage.names("") - {"a"} == set()
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_nothing_else(tmp_path: Path) -> None:
+    kept = Storage(f"file://{tmp_path}/kept")
+    kept.write("last.pt", b"epoch 3")
+    for _ in range(2):
+        with full_disk(100_000), pytest.raises(OSError, match="File too large"):
+            kept.write("last.pt", bytes(200_000))
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["last.pt"]
+    assert kept.read("last.pt") == b"epoch 3"
 
 
 def test_files_of_a_job_travel_through_the_storage_and_leave_nothing_here(storage: Storage, tmp_path: Path) -> None:
@@ -155,18 +174,186 @@ def fail(*_arguments: object) -> bool:
 
 
 def test_a_storage_that_does_not_work_is_refused(bucket: str, tmp_path: Path) -> None:
-    def check(uri: str, *, new: bool = True) -> None:
-        reach.check_storage(Plan(("resnet",), name="n", runs=tmp_path, storage=uri), new=new)
+    def check(uri: str, created: str | None = None) -> None:
+        reach.check_storage(Plan(("resnet",), name="n", runs=tmp_path, storage=uri), created)
 
     missing = bucket.replace("studies", "other")
     for uri, why in ((missing, "bucket does not exist"), ("s4://x", "Unrecognized filesystem type")):
         with pytest.raises(PlanError, match=f"no file can be kept there: .*{why}"):
             check(uri)
     check(bucket)
-    (Storage(bucket) / "n").write("study.json", b"{}")
+    (Storage(bucket) / "n").write("study.json", b'{"created": "2026-11-22T08:00:00+00:00"}')
     with pytest.raises(PlanError, match=r"there is a study called n\. Resume that one"):
         check(bucket)
-    check(bucket, new=False)
+    check(bucket, "2026-11-22T08:00:00+00:00")
+    with pytest.raises(PlanError, match=r"there is a study called n\. Give another --storage"):
+        check(bucket, "2026-11-23T08:00:00+00:00")
+
+
+def test_a_renamed_run_folder_finds_its_files_in_the_storage(
+    storage: Storage, tmp_path: Path, digits: SearchData, trial_data: TrialData
+) -> None:
+    plan = Plan(("mlp",), runs=tmp_path, name="s", storage=storage.uri)
+    data = load("digits", tmp_path)
+    planning.write_study(plan, planning.describe(plan, {"mlp": SPACES["mlp"]}, data, digits, {}))
+    from_epochs = []
+    for folder in (plan.folder, tmp_path / "moved"):
+        if not folder.exists():
+            plan.folder.rename(folder)
+        again = Plan.from_json(folder, planning.read_study(folder))
+        log = Log(folder / "events.jsonl")
+        engine = Engine(again, {"mlp": SPACES["mlp"]}, log)
+        engine.open(slots(1), [])
+        asked = engine.next_job()
+        assert isinstance(asked, Job)
+        started, _ = islice(train(replace(asked, rungs=(1, 2)), trial_data, CPU), 2)
+        from_epochs.append(started["from_epoch"])
+        log.close()
+    assert from_epochs == [0, 1]
+    assert again.kept == plan.kept
+
+
+class Shaky(Storage):
+    """Does not answer while `out`."""
+
+    out: ClassVar[bool] = False
+
+    def write(self, name: str, content: bytes) -> None:
+        if type(self).out:
+            raise OSError("no answer")
+        super().write(name, content)
+
+
+@pytest.fixture
+def shaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shaky:
+    """A storage that answers or not, and is asked often, for the log of the study `s`."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.json").write_text("{}")
+    monkeypatch.setattr(log_copy, "SECONDS", 0.01)
+    monkeypatch.setattr(log_copy, "SHARE", 1.0)
+    return Shaky(f"file://{tmp_path}/kept")
+
+
+def _soon(seen: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _copied(engine: Engine, storage: Storage) -> bool:
+    return storage.read("events.jsonl") == (engine.plan.folder / "events.jsonl").read_bytes()
+
+
+def _watch(engine: Engine, storage: Storage, words: list[str], past: Iterable[Event] = ()) -> LogCopy:
+    copy = LogCopy(engine.plan.folder, storage, past, words.append, pausing=engine.plan.policy.pausing)
+    engine.watchers.append(copy)
+    return copy
+
+
+def test_the_log_is_copied_once_its_storage_answers_again_however_late(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, words = make(tmp_path), list[str]()
+    monkeypatch.setattr(Shaky, "out", True)
+    copy = _watch(engine, shaky, words)
+    _soon(lambda: words)  # at its very beginning
+    assert "(OSError: no answer). The study goes on" in words[0]
+    time.sleep(0.1)  # some ten times more
+    monkeypatch.setattr(Shaky, "out", False)
+    _soon(lambda: _copied(engine, shaky))  # with no event to tell of it
+    monkeypatch.setattr(Shaky, "out", True)
+    work(engine, next(jobs(engine)), most=2)
+    _soon(lambda: len(words) == 2)
+    monkeypatch.setattr(Shaky, "out", False)
+    _soon(lambda: _copied(engine, shaky))
+    finish(engine)
+    engine.close()
+    copy.close()
+    assert _copied(engine, shaky)
+    assert len(words) == 2
+    assert shaky.read("study.json") == b"{}"
+
+
+def test_a_storage_that_is_out_at_the_end_is_named_and_does_not_hold_it_up(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_copy, "SECONDS", 60.0)
+    engine, words = make(tmp_path), list[str]()
+    copy = _watch(engine, shaky, words)
+    _soon(lambda: _copied(engine, shaky))
+    monkeypatch.setattr(Shaky, "out", True)
+    finish(engine)
+    engine.close()
+    began = time.monotonic()
+    copy.close()
+    assert time.monotonic() - began < 10
+    assert [text.partition(";")[2] for text in words] == ["", " a resume brings it there."]
+
+
+def test_copies_of_a_long_log_come_less_often(shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_copy, "SHARE", 0.05)
+    times: list[float] = []
+
+    def slow(_self: Storage, name: str, _content: bytes) -> None:
+        if name == "events.jsonl":
+            times.append(time.monotonic())
+        time.sleep(0.05)
+
+    def grows() -> bool:
+        with log.open("a") as file:
+            file.write("{}\n")
+        return len(times) >= 3
+
+    monkeypatch.setattr(Shaky, "write", slow)
+    log = tmp_path / "s" / "events.jsonl"
+    log.touch()
+    copy = LogCopy(log.parent, shaky, (), print, pausing=True)
+    _soon(grows)
+    copy.close()
+    assert times[2] - times[1] >= 0.05 / 0.05
+
+
+def test_checkpoints_of_runs_that_are_over_leave_the_storage_though_the_clock_is_set_back(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = "trials/resnet-0000/last.pt", "trials/resnet-0001/last.pt"
+    for name in kept:
+        shaky.write(name, b"epoch 1")
+    engine = make(tmp_path)
+    copy = _watch(engine, shaky, [])
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    first, _second = engine.next_job(), engine.next_job()
+    assert isinstance(first, Job)
+    work(engine, first)
+    _soon(lambda: shaky.names("last.pt") == {kept[1]})
+    copy.close()
+    engine._log.close()
+    shaky.write(kept[0], b"left by a kill")
+    log = Log(engine.plan.folder / "events.jsonl")
+    again = LogCopy(engine.plan.folder, shaky, log.replayed, print, pausing=True)
+    _soon(lambda: shaky.names("last.pt") == {kept[1]})
+    again.close()
+    log.close()
+
+
+def test_what_the_report_reads_and_tracebacks_are_fetched_from_the_storage(tmp_path: Path, digits: SearchData) -> None:
+    engine = make(tmp_path, storage=f"file://{tmp_path}/kept")
+    finish(engine)
+    engine.close()
+    kept, plan = engine.plan.kept, engine.plan
+    assert kept is not None
+    final = engine.state.of_kind("final")[0].key
+    files = [f"final/{final}/{name}" for name in ("layers.json", "model.json", "model.safetensors", "predictions.npz")]
+    for name in (*files, "final/test_images.npz", "trials/resnet-0001/trial.log", "trials/resnet-0001/last.pt"):
+        kept.write(name, name.encode())
+    log = plan.folder / "trials" / "resnet-0001" / "trial.log"
+    log.write_text("of an earlier session")
+    study = launch.Study(plan, {"resnet": SPACES["resnet"]}, load("digits", tmp_path), digits, storage=kept)
+    launch._fetch_finals(study, engine, Console())
+    assert all((plan.folder / name).read_text() == name for name in (*files, "final/test_images.npz"))
+    assert log.read_text() == "trials/resnet-0001/trial.log"
+    assert not (log.parent / "last.pt").exists()
 
 
 def test_nodes_that_do_not_reach_the_files_are_named(tmp_path: Path, bucket: str) -> None:
@@ -229,6 +416,35 @@ def test_slots_follow_the_nodes_and_both_are_in_the_log(tmp_path: Path) -> None:
     engine.close()
     told = [(event["nodes"], event["slots"]) for event in events if event["event"] == "slots_changed"]
     assert told == [(2, 3), (1, 1)]
+
+
+def test_what_is_measured_is_measured_where_trials_run(monkeypatch: pytest.MonkeyPatch, digits: SearchData) -> None:
+    """A cluster's nodes differ: those with a resource that trials ask for are the ones that count."""
+    from study import tune  # seconds
+
+    asked: list[dict[str, Any]] = []
+
+    class Task:
+        def __init__(self, _work: object) -> None:
+            pass
+
+        def remote(self, _data: object) -> None:
+            pass
+
+    def remote(**resources: Any) -> type[Task]:
+        asked.append(resources)
+        return Task
+
+    class InStore(tune.Stored[SearchData]):
+        def __init__(self) -> None:
+            self.reference, self.value = None, digits
+
+    monkeypatch.setattr("ray.remote", remote)
+    monkeypatch.setattr("ray.get", lambda answer: answer)
+    wanted = Packing(together=1, slots=1, cpus=2, gpus=0.5, resources={"fast": 1})
+    for measure in (tune.measure, tune.time_epochs):
+        measure([], InStore(), 10, wanted, shipping.Code())
+    assert asked == 2 * [{"num_cpus": 2, "num_gpus": 0.5, "resources": {"fast": 1}, "max_retries": 0}]
 
 
 PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text()
@@ -389,7 +605,7 @@ def test_nodes_that_join_get_trials_and_their_leaving_costs_none(nodes: Nodes, b
     assert len(tables.trials) == 8
     assert tables.final["test_score"].notna().all()
     assert {path.name for path in (study.folder / "final").glob("*/*")} == {
-        "model.json", "model.safetensors", "predictions.npz",
+        "layers.json", "model.json", "model.safetensors", "predictions.npz",
     }  # fmt: skip
     kept = Storage(bucket) / "s"
     assert kept.read("events.jsonl") == (study.folder / "events.jsonl").read_bytes()

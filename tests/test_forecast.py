@@ -1,6 +1,7 @@
 """What a study would take and could tell: epochs against real decisions, gaps against simulated studies."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,16 @@ def test_it_says_all_of_it_and_that_the_disk_is_too_small(monkeypatch: pytest.Mo
     assert "at most 252, of them 72 in final runs" in said["Epochs"]
     assert said["Disk"].endswith("1 MB are free. THERE IS TOO LITTLE.")
     assert "percentage points in 4 of 5 studies" in said["Resolves"]
+
+
+def test_what_goes_to_a_storage_is_not_held_against_the_disk_of_the_run_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(("a", "b"), trials=10, max_epochs=9, storage="s3://bucket/ours")
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 20_000_000})())
+    found = foreseen(plan)
+    said = forecast.rows(plan, found, 1000)
+    assert found.stored_bytes["checkpoints"] == (2 * 10 + 2 * PACKING.slots) * 2_000_000
+    assert said["Disk"].endswith(", report 8.39 MB); 20 MB are free.")
+    assert "checkpoints" not in said["Disk"]
+    stored = "52.4 MB (checkpoints 48 MB, final runs 4.38 MB)"
+    assert said["Storage"] == f"about {stored}; how much is free there is not known"
+    assert "THERE IS TOO LITTLE" in forecast.rows(plan, foreseen(replace(plan, storage=None)), 1000)["Disk"]

@@ -11,9 +11,12 @@ from typing import Any
 
 import optuna
 import pytest
+from rich.console import Console
 
 from analysis.events import Event, read_events
-from study import mirrors
+from data_utils.datasets import load
+from data_utils.splits import SearchData
+from study import launch, mirrors
 from study.job import Job
 from study.mirrors import Reflection, Runs, Shown, kinds
 from study.mirrors.optuna_storage import OptunaStorage, study_name
@@ -120,7 +123,7 @@ def test_every_kind_is_read_here() -> None:
 
 def reflect(folder: Path, field: str, words: list[str]) -> Reflection:
     """The mirror of the study in `folder`, opened as a study does; what it says goes to `words`."""
-    [make_mirror] = kinds.makes(plan_of(folder, field), SPACE, None, CREATED).values()
+    [make_mirror] = kinds.makes(plan_of(folder, field), SPACE, CREATED).values()
     return Reflection(field, make_mirror, read_events(folder / "s" / "events.jsonl")[0], words.append)
 
 
@@ -188,7 +191,7 @@ def _check_optuna_study(folder: Path, events: list[Event]) -> None:
 def test_what_belongs_to_another_run_folder_is_refused_before_anything_starts(field: str, tmp_path: Path) -> None:
     plan = plan_of(tmp_path, field)
     kinds.check(plan, SPACE, None, kinds.KINDS)
-    [make_mirror] = kinds.makes(plan, SPACE, None, CREATED).values()
+    [make_mirror] = kinds.makes(plan, SPACE, CREATED).values()
     make_mirror().close()
     kinds.check(plan, SPACE, CREATED, kinds.KINDS)  # its own, at a resume
     for created in (None, "2020-01-01T00:00:00+00:00"):
@@ -256,6 +259,54 @@ def test_a_mirror_that_fails_is_asked_again_then_named_once_and_the_study_goes_o
     assert (set(mirror.brought) == {run.key for run in engine.state.runs.values()}) == (said == 0)
 
 
+def test_a_mirror_that_cannot_be_opened_at_first_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirrors, "RETRIES", (0.0,))
+    words: list[str] = []
+    mirror, opened = Failing(0), iter((False, True))
+
+    def open_it() -> Failing:
+        if not next(opened):
+            raise ConnectionError("refused")
+        return mirror
+
+    engine = make(tmp_path)
+    reflection = Reflection("The mirror", open_it, (), words.append)
+    engine.watchers.append(reflection)
+    finish(engine)
+    engine.close()
+    reflection.close()
+    assert words == []
+    assert set(mirror.brought) == engine.state.runs.keys()
+
+
+def test_mirrors_of_a_study_that_fails_are_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: SearchData
+) -> None:
+    def fail(*_arguments: Any) -> None:
+        raise OSError("disk is full")
+
+    engine, mirror = make(tmp_path), Failing(0)
+    reflection = Reflection("The mirror", lambda: mirror, (), print)
+    plan = engine.plan
+    for name, gives in (
+        ("launch._start_ray", None),
+        ("launch._store", (None, None)),
+        ("launch._place", ((), "")),
+        ("launch._open", (engine, [reflection])),
+        ("progress.show_plan", None),
+        ("tune.nodes", []),
+        ("tune.stop", None),
+    ):
+        monkeypatch.setattr(f"study.{name}", lambda *_, gives=gives: gives)
+    monkeypatch.setattr(launch, "_run", fail)
+    with pytest.raises(OSError, match="disk is full"):
+        launch._conduct(launch.Study(plan, SPACE, load("digits", tmp_path), digits), report=False, console=Console())
+    assert not reflection._thread.is_alive()
+    engine.close()
+
+
 def test_a_mirror_that_hangs_holds_up_neither_the_study_nor_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +336,7 @@ def test_a_mirror_that_cannot_be_opened_any_more_is_named_and_the_study_goes_on(
     monkeypatch.setattr(mirrors, "RETRIES", (0.0,))
     plan, words = replace(plan_of(tmp_path, "optuna_storage"), optuna_storage=url), list[str]()
     engine = make(tmp_path)
-    [(name, make_mirror)] = kinds.makes(plan, SPACE, None, CREATED).items()
+    [(name, make_mirror)] = kinds.makes(plan, SPACE, CREATED).items()
     reflection = Reflection(name, make_mirror, (), words.append)
     engine.watchers.append(reflection)
     finish(engine)

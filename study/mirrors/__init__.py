@@ -10,13 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from analysis.events import Event
 from study.secrets import masked
 
 RETRIES: Final = (1.0, 5.0, 20.0)  # seconds before a mirror that failed is asked again; then it is given up
 LAST_SECONDS: Final = 30.0  # a study that ends waits at most so long for each of its mirrors
+
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -136,11 +140,11 @@ class Reflection:
 
     def _reflect(self) -> None:
         try:
-            mirror = self._make()
+            mirror = _insist(self._make)
             more = True
             while more:
                 touched, more = self._round()
-                self._insist(mirror, touched)
+                _insist(partial(_bring, mirror, touched))
             mirror.close()
         except Exception as error:  # whatever another tool raises is not the study's
             self._broken = True
@@ -161,16 +165,20 @@ class Reflection:
             event = self._events.get()
         return list(touched.values()), False
 
-    def _insist(self, mirror: Mirror, runs: list[Shown]) -> None:
-        for patience in (*RETRIES, None):
-            try:
-                while runs:
-                    mirror.bring(runs[0])
-                    if (run := runs.pop(0)).over:
-                        run.epochs.clear()
-                mirror.flush()
-                return
-            except Exception:
-                if patience is None:
-                    raise
-                time.sleep(patience)
+
+def _bring(mirror: Mirror, runs: list[Shown]) -> None:
+    """Bring `runs`, each of which leaves the list once it is there."""
+    while runs:
+        mirror.bring(runs[0])
+        if (run := runs.pop(0)).over:
+            run.epochs.clear()
+    mirror.flush()
+
+
+def _insist(attempt: Callable[[], Result]) -> Result:
+    for patience in RETRIES:
+        try:
+            return attempt()
+        except Exception:
+            time.sleep(patience)
+    return attempt()

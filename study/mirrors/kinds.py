@@ -8,7 +8,6 @@ from study.mirrors import Mirror
 from study.plan import Plan, PlanError
 from study.secrets import masked
 from study.space import Space
-from study.storage import Storage
 
 Spaces = Mapping[str, Space]
 
@@ -63,18 +62,13 @@ def check(plan: Plan, spaces: Spaces, created: str | None, fields: Collection[st
             ) from error
 
 
-def makes(plan: Plan, spaces: Spaces, storage: Storage | None, created: str) -> dict[str, Callable[[], Mirror]]:
+def makes(plan: Plan, spaces: Spaces, created: str) -> dict[str, Callable[[], Mirror]]:
     """Return how each mirror of a study is opened, by what people know it as."""
-    asked: dict[str, Callable[[], Mirror]] = {
+    return {
         _flag(plan, field): partial(kind, plan, spaces, created)
         for field, kind in KINDS.items()
         if getattr(plan, field)
     }
-    if storage is not None:
-        from study.mirrors.log_copy import LogCopy
-
-        asked[f"The copy of the log in --storage {plan.storage}"] = partial(LogCopy, plan.folder, storage)
-    return asked
 
 
 def _flag(plan: Plan, field: str) -> str:
