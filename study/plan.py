@@ -110,9 +110,14 @@ class Plan:
         return self.runs / (self.name or "-".join((*compared, data)))
 
     @property
+    def known_as(self) -> str:
+        """What a storage and mirrors call the study, whatever the run folder is called by now."""
+        return self.began_as or self.folder.name
+
+    @property
     def kept(self) -> Storage | None:
-        """Where the files of trials are kept if not in the run folder, whatever that is called by now."""
-        return None if self.storage is None else Storage(self.storage) / (self.began_as or self.folder.name)
+        """Where the files of trials are kept if not in the run folder."""
+        return None if self.storage is None else Storage(self.storage) / self.known_as
 
     @property
     def rungs(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,8 @@ def test_what_belongs_to_another_run_folder_is_refused_before_anything_starts(fi
     [make_mirror] = kinds.makes(plan, SPACE, CREATED).values()
     make_mirror().close()
     kinds.check(plan, SPACE, CREATED, kinds.KINDS)  # its own, at a resume
-    for created in (None, "2020-01-01T00:00:00+00:00"):
+    renamed = replace(plan, name="renamed", began_as="s")
+    for plan, created in product((plan, renamed), (None, "2020-01-01T00:00:00+00:00")):
         with pytest.raises(PlanError, match=f"--{field.replace('_', '-')} sqlite.* of another run folder. Mend that"):
             kinds.check(plan, SPACE, created, kinds.KINDS)
 

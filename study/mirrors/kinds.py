@@ -16,7 +16,7 @@ def _optuna_storage(plan: Plan, spaces: Spaces, created: str | None) -> Mirror:
     from study.mirrors.optuna_storage import OptunaStorage
 
     assert plan.optuna_storage is not None, "it was asked for"
-    return OptunaStorage(plan.optuna_storage, plan.folder.name, created, spaces)
+    return OptunaStorage(plan.optuna_storage, plan.known_as, created, spaces)
 
 
 def _tensorboard(plan: Plan, _spaces: Spaces, _created: str | None) -> Mirror:
@@ -29,7 +29,7 @@ def _mlflow(plan: Plan, _spaces: Spaces, created: str | None) -> Mirror:
     from study.mirrors.mlflow import Mlflow
 
     assert plan.mlflow is not None, "it was asked for"
-    return Mlflow(plan.mlflow, plan.folder.name, created)
+    return Mlflow(plan.mlflow, plan.known_as, created)
 
 
 KINDS: Final[dict[str, Callable[[Plan, Spaces, str | None], Mirror]]] = {
