@@ -196,9 +196,9 @@ def test_what_belongs_to_another_run_folder_is_refused_before_anything_starts(fi
     make_mirror().close()
     kinds.check(plan, SPACE, CREATED, kinds.KINDS)  # its own, at a resume
     renamed = replace(plan, name="renamed", began_as="s")
-    for plan, created in product((plan, renamed), (None, "2020-01-01T00:00:00+00:00")):
+    for asked, created in product((plan, renamed), (None, "2020-01-01T00:00:00+00:00")):
         with pytest.raises(PlanError, match=f"--{field.replace('_', '-')} sqlite.* of another run folder. Mend that"):
-            kinds.check(plan, SPACE, created, kinds.KINDS)
+            kinds.check(asked, SPACE, created, kinds.KINDS)
 
 
 @pytest.mark.parametrize(
