@@ -179,6 +179,8 @@ class Stage:
         """Start another driver on the study, which must refuse with these words and touch nothing."""
         found = self._run(["--resume", str(self.folder)], self.base / "other.txt").wait(timeout=PATIENCE)
         out = (self.base / "other.txt").read_text()
+        if self.driver is not None and self.driver.poll() is not None:
+            raise ProcessLookupError("the first driver has ended meanwhile")
         if found not in (1, 2) or said not in out:
             raise NotSeenError(f"exit code {found}, or without {said!r}: {out[-2000:]}")
 

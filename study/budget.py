@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 from study.plan import Plan
+from study.reference import is_late
 from study.state import Run, State
 
 Unit = Literal["trials", "epochs", "GPU time", "time"]
@@ -48,6 +49,17 @@ class Budget:
     def time_is_up(self) -> bool:
         """Whether the search has no time left, whatever its spaces have spent."""
         return self._clock() >= self._deadline
+
+    def is_late(self, space: str, slots: int) -> bool:
+        """Whether so much of the time is over that the reference setting of `space` goes on (`study/reference.py`)."""
+        if self._plan.time_budget is None or self._deadline == math.inf:
+            return False
+        tallies, tally = self._state.tallies["trial"], self._state.tallies["trial"][space]
+        epoch = (
+            tally.seconds / max(tally.epochs, 1) * max(1, len(tallies) / max(slots, 1))
+        )  # spaces wait for one another
+        spent = self._plan.time_budget - (self._deadline - self._clock())
+        return is_late(spent, self._plan.time_budget, self._plan.max_epochs * epoch)
 
     def used_up(self, space: str, slots: int) -> Unit | None:
         """Return which budget of `space` allows no further epoch, None while all do. Trials allow those begun."""

@@ -31,7 +31,9 @@ from study.storage import Storage
 
 MAX_LOSSES: Final = 3  # dead workers that one run may cost without an epoch between before it counts as failed
 MAX_HANGS: Final = 2  # the same with those that hung, which cost longer
+MAX_NODES: Final = 20  # the same with nodes: no fault of the run, but who takes its process along may look like that
 SAME_FAILURES: Final = 5  # equal failures in a row that end the study
+PAUSES: Final = (5.0, 20.0, 60.0)  # seconds without a new job after a failure that no run is to blame for, and the next
 
 
 Next = Job | OpenTest | Literal["wait", "done"]
@@ -64,6 +66,10 @@ class Engine:
         self._weighed: dict[str, tuple[int, int, bool]] = {}  # epochs, ended trials, early: at the last `_choose`
         self._together: dict[str, int] = {}  # how many shared a run's GPU or machine when it was handed out
         self._silence = Silence(plan.epoch_limit, clock)
+        self._clock = clock
+        self._setbacks: list[float] = []  # when there were failures that no run is to blame for, since the last epoch
+        self._not_before = -math.inf  # when the next job is handed out
+        self._closed_as: str | None = None
         take_in(plan.folder / "events.jsonl", log.replayed, self.state.apply)
 
     # What to do next
@@ -103,7 +109,7 @@ class Engine:
         """
         if self.stopped:
             return "done"
-        if self._at_work >= self.packing.slots:
+        if self._at_work >= self.packing.slots or self._clock() < self._not_before:
             return "wait"
         if not self.search_is_over:
             job = self._next_trial()
@@ -142,14 +148,17 @@ class Engine:
         """Note what was cut off, so that it can be resumed, and end the log."""
         running = [run for run in self.state.open.values() if run.state == "running"]
         events = [self._ended(run, "interrupted", None) for run in running]
+        self._closed_as = self.outcome
         try:
-            self._record(*events, {"event": "study_closed", "reason": self.outcome})
+            self._record(*events, {"event": "study_closed", "reason": self._closed_as})
         finally:
             self._log.close()
 
     @property
     def outcome(self) -> str:
-        """How the study ends, as `study_closed` says it."""
+        """How the study ends, as `study_closed` says it, whatever comes after that."""
+        if self._closed_as is not None:
+            return self._closed_as
         if self.stopped:
             return self.stopped
         if self.failed_spaces:
@@ -303,6 +312,7 @@ class Engine:
     def _job(self, run: Run) -> Job:
         self.state.move(run, "running")
         self._budget.hear(run)
+        self._silence.begin(run.key)
         run.attempts += 1
         self._together[run.key] = self.packing.together
         space = self._spaces[run.space]
@@ -369,31 +379,36 @@ class Engine:
         if run.kind == "trial" and run.state == "running" and self._used_up(run.space) in units:
             self._record(self._ended(run, "interrupted", None))
 
-    def lost(self, key: str, reason: str) -> None:
-        """The worker of run `key` died: the run goes on elsewhere from its checkpoint, a few times at most."""
+    def lost(self, key: str, reason: str, *, with_node: bool = False) -> None:
+        """The worker of run `key` died: the run goes on elsewhere from its checkpoint, a few times at most, and more
+        often where it died `with_node`.
+        """
         run, hung = self.state.runs[key], self._silence.why(key)
-        if run.state == "running":
+        if run.state == "running" and with_node and not hung:
+            self._end(run, "interrupted" if run.nodes_lost + 1 < MAX_NODES else "failed", f"{NODE_LOST}: {reason}")
+        elif run.state == "running":
             state = "interrupted" if run.losses + 1 < (MAX_HANGS if hung else MAX_LOSSES) else "failed"
             self._end(run, state, hung or f"{WORKER_LOST}: {reason}")
-        self._forget_checkpoint(run)
-
-    def left(self, key: str, reason: str) -> None:
-        """The node of run `key` has gone: the run goes on elsewhere. Where machines come and go that is no failure."""
-        run = self.state.runs[key]
-        if run.state == "running":
-            self._end(run, "interrupted", f"{NODE_LOST}: {reason}")
         self._forget_checkpoint(run)
 
     def never_started(self, key: str, reason: str) -> None:
         """No worker came up for run `key`."""
         run = self.state.runs[key]
         if run.state == "running":
-            self._wait(run, f"{NO_WORKER}: {reason}")
+            self._put_off(run, f"{NO_WORKER}: {reason}")
 
-    def _wait(self, run: Run, error: str) -> None:
-        """Have `run`, which is not to blame for `error`, go on later, unless that keeps happening."""
+    def _put_off(self, run: Run, error: str) -> None:
+        """Have `run`, which is not to blame for `error`, go on later; every slot pauses, since any may find the same.
+
+        The study ends where nobody else is at work and it happens again and again, or where no epoch comes any more.
+        """
         self._record(self._ended(run, "interrupted", error))
-        self._guard_against_repeats(error)
+        self._setbacks.append(self._clock())
+        self._not_before = self._setbacks[-1] + PAUSES[min(len(self._setbacks), len(PAUSES)) - 1]
+        too_long = self._setbacks[-1] - self._setbacks[0] > self._silence.limit(self.state.longest_epoch)
+        if len(self._setbacks) >= SAME_FAILURES and (not self._at_work or too_long):
+            self._same_failures = [error]
+            self.stop("failed")
 
     def _cannot_write(self, run: Run, reason: str) -> None:
         """The worker of `run` found no room for its files: so will the others, until somebody makes some."""
@@ -453,7 +468,7 @@ class Engine:
         elif fact["event"] == "ended" and fact["state"] == "cannot_write":
             self._cannot_write(run, fact["error"])
         elif fact["event"] == "ended" and fact["state"] == "no_files":
-            self._wait(run, f"{NO_FILES}: {fact['error']}")
+            self._put_off(run, f"{NO_FILES}: {fact['error']}")
         elif fact["event"] == "ended":
             self._end(run, fact["state"], fact["error"])
         elif fact["epoch"] > run.epochs:  # an epoch repeated after a kill is in the log already
@@ -466,7 +481,8 @@ class Engine:
             return
         standing = self.plan.policy.standing([*run.scores, row["val_score"]])
         self._record(self._named(run, row), *self._verdict(run, row["epoch"], standing))
-        if run.ended or self.repeated_failure.startswith((NO_FILES, NO_WORKER)):  # elsewhere there are both
+        self._setbacks.clear()
+        if run.ended:
             self._same_failures.clear()
         self._forget_checkpoint(run)
 
@@ -516,7 +532,7 @@ class Engine:
         policy = self.plan.policy
         if policy.reference_first or not policy.pausing:
             return True
-        return run.space in self.state.reference_due
+        return run.space in self.state.reference_due or self._budget.is_late(run.space, self.packing.slots)
 
     def _end(self, run: Run, state: str, error: str | None) -> None:
         self._record(self._ended(run, state, error))

@@ -1,6 +1,7 @@
 """What errors say: whether memory ran out, a disk is full, a node left; how the log begins what was judged."""
 
 import errno
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,13 +38,13 @@ def ran_out(error: BaseException) -> bool:
 
 
 class FilesError(Exception):
-    """A file of the study, in `place`, could not be read or written: no fault of the trial that needed it.
+    """A file of the study, in `place`, could not be read or written here: no fault of the trial that needed it.
 
     `unwritable`: for want of room or of leave, which somebody has to give.
     """
 
     def __init__(self, place: object, error: OSError) -> None:
-        super().__init__(f"{place}: {error.strerror or error}")
+        super().__init__(f"{place} on {socket.gethostname()}: {error.strerror or error}")
         self.unwritable = error.errno in UNWRITABLE
 
 

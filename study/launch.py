@@ -218,14 +218,16 @@ def _conduct(study: Study, report: bool, console: Console) -> Outcome:
                 reach.check_nodes(study.plan, study.storage, tune.ask_nodes)
             stored = _store(study)
             probes, why = _place(study, stored[0], nodes, console)
-            engine, reflections = _open(study, nodes, probes, console)
+            engine = _open(study, nodes, probes, reflections, console)
             interruption.engine = engine
             show_plan(engine, study.dataset, study.data, dashboard, why, console)
             _run(study, engine, stored, console)
         finally:
-            tune.stop()  # not beside the report: see docs/decisions.md
-            for reflection in reflections:  # also of a study that failed
-                reflection.close()
+            try:
+                tune.stop()  # not beside the report: see docs/decisions.md
+            finally:
+                for reflection in reflections:  # also of a study that failed
+                    reflection.close()
     outcome = Outcome(study.plan.folder, engine.outcome)
     in_a_hurry = outcome.reason == "interrupted"  # who sends a signal will not wait for figures
     written = None
@@ -286,9 +288,13 @@ def _place(
 
 
 def _open(
-    study: Study, nodes: Sequence[Mapping[str, float]], probes: Sequence[Probe], console: Console
-) -> "tuple[Engine, list[Reflection | LogCopy]]":
-    """Make the run folder, unless it is there, and open its log and its mirrors."""
+    study: Study,
+    nodes: Sequence[Mapping[str, float]],
+    probes: Sequence[Probe],
+    reflections: "list[Reflection | LogCopy]",
+    console: Console,
+) -> "Engine":
+    """Make the run folder, unless it is there, and open its log and its mirrors, which join `reflections`."""
     from study.engine import Engine
 
     plan = study.plan
@@ -304,14 +310,13 @@ def _open(
     makes = mirrors.makes(plan, study.spaces, created)
     say = partial(console.print, markup=False, soft_wrap=True)
     pausing = plan.policy.pausing
-    reflections: list[Reflection | LogCopy] = []
     reflections += [Reflection(name, make, log.replayed, say, pausing=pausing) for name, make in makes.items()]
     if study.storage is not None:
         reflections.append(LogCopy(plan.folder, study.storage, log.replayed, say, pausing=pausing))
     engine.watchers += reflections
     slots = packing.packings(plan, nodes)
     engine.open(slots, list(plan.command), trials, probes=probes, packed_anew=study.packed_anew)
-    return engine, reflections
+    return engine
 
 
 def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:

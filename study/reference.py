@@ -2,7 +2,8 @@
 
 To train it first would be a full length spent on one that rarely wins, to leave it to its rank might mean never. So it
 may pause as all may until half of any budget of its space is spent, or all but two full lengths in each slot. Known
-from the log alone: a study that was killed decides as an uninterrupted one would have.
+from the log alone: a study that was killed decides as an uninterrupted one would have. A budget of time is of a session
+alone, so there the session's own clock counts.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,11 @@ class Spent(NamedTuple):
     length: float
 
 
+def is_late(spent: float, budget: float, length: float) -> bool:
+    """Whether so much is spent that the reference setting goes on; see `Spent`."""
+    return spent >= min(budget / 2, budget - 2 * length)
+
+
 def is_due(begun: int, trials: int, budgets: Iterable[Spent]) -> bool:
     """Whether the reference setting goes on, `begun` of `trials` of its space having begun."""
-    late = any(spent >= min(budget / 2, budget - 2 * length) for spent, budget, length in budgets)
-    return late or 2 * begun >= trials
+    return 2 * begun >= trials or any(is_late(*budget) for budget in budgets)

@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(masked(str(error)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Interrupted before the study began; there is nothing to resume.", file=sys.stderr)
+        print("Interrupted while nothing was trained; what a study has in its folder stays.", file=sys.stderr)
         return EXIT_CODES["interrupted"]
     except OSError as error:
         print(

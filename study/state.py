@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from analysis.events import Event
 from study.asha import Asha
-from study.faults import HUNG, WORKER_LOST
+from study.faults import HUNG, NODE_LOST, WORKER_LOST
 from study.plan import Plan
 from study.reference import Spent, is_due
 from study.sampler import Sampler
@@ -29,7 +29,7 @@ class Run:
     `origin` is of trials alone. `trial` is the trial whose configuration a final run retrains, and a trial's own key.
     `scores` are those of its epochs, `score` is the last one and `standing` what it is judged by (`Policy.standing`).
     `judged` holds the rungs passed, `to_stop` that the last one said stop, `losses` counts dead and hung workers since
-    the last epoch.
+    the last epoch, `nodes_lost` those that were lost with their node.
     """
 
     kind: Kind
@@ -42,6 +42,7 @@ class Run:
     state: str = "waiting"
     attempts: int = 0
     losses: int = 0
+    nodes_lost: int = 0
     epochs: int = 0
     scores: "array[float]" = field(default_factory=lambda: array("d"))
     score: float | None = None
@@ -129,8 +130,7 @@ class State:
         self.reference_due: set[str] = set()  # spaces whose reference setting goes on whatever its rank
         self._max_epochs = plan.max_epochs
         self._slots = 1
-        self._before: dict[str, float] = {}  # seconds that the trials of a space had taken when this session began
-        self._limits: dict[str, float | None] = {}  # budgets of a space in epochs and GPU seconds, of all in seconds
+        self._limits: dict[str, float | None] = {}  # budgets of a space in epochs and GPU seconds
         self._policy = plan.policy
         self.samplers = {
             name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
@@ -178,11 +178,10 @@ class State:
 
     def _opened(self, event: Event) -> None:
         self.trials, self._slots = event["trials"], event["slots"]
-        self._limits = {"seconds": event["time_budget"]}
-        self._before = {space: tally.seconds for space, tally in self.tallies["trial"].items()}
+        self._limits, self.gpus = {}, 0.0
         retried = [run for run in self.of_kind("final") if run.state == "failed"]  # a final run: tried anew
         for run in [*self.open.values(), *retried]:  # a driver that was killed left them running
-            run.losses = 0
+            run.losses = run.nodes_lost = 0
             if run.state in ("running", "failed"):
                 self.move(run, "interrupted")
 
@@ -206,7 +205,7 @@ class State:
             run.scores.append(run.score)
             run.standing = self._policy.standing(run.scores)
         run.seconds += event["seconds"]
-        run.losses = 0
+        run.losses = run.nodes_lost = 0
         self.longest_epoch = max(self.longest_epoch, event["seconds"])
         self.tallies[run.kind][run.space].take_epoch(run, event["seconds"], self.gpus)
 
@@ -228,6 +227,7 @@ class State:
         self.move(run, event["state"])
         if run.state == "interrupted":
             run.losses += (event["error"] or "").startswith((WORKER_LOST, HUNG))
+            run.nodes_lost += (event["error"] or "").startswith(NODE_LOST)
         elif run.kind == "trial":
             if run.state == "stopped":
                 self.asha[run.space].pause(run.key, run.epochs)
@@ -236,19 +236,11 @@ class State:
             self.samplers[run.space].tell(run.key, run.state, run.standing)
 
     def _see_to_reference(self, space: str) -> None:
-        """Note whether the reference setting of `space` is due, whenever one of its trials begins or goes on.
-
-        Time is what epochs took, not what the clock says: that may jump.
-        """
-        tally, spaces = self.tallies["trial"][space], len(self.tallies["trial"])
-        epochs, slots = max(tally.epochs, 1), max(self._slots, 1)
-        spent_and_epoch = {  # the latter in each slot; time is that of all spaces, which wait for one another
-            "epochs": (tally.epochs, slots),
-            "gpu_seconds": (tally.gpu_seconds, slots * tally.gpu_seconds / epochs),
-            "seconds": (
-                (tally.seconds - self._before[space]) * spaces / slots,
-                max(1, spaces / slots) * tally.seconds / epochs,
-            ),
+        """Note whether the reference setting of `space` is due, whenever one of its trials begins or goes on."""
+        tally = self.tallies["trial"][space]
+        spent_and_epoch = {  # the latter in each slot
+            "epochs": (tally.epochs, self._slots),
+            "gpu_seconds": (tally.gpu_seconds, self._slots * tally.gpu_seconds / max(tally.epochs, 1)),
         }
         budgets = [
             Spent(spent, limit, self._max_epochs * epoch)

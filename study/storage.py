@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from study.faults import files_in
+
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
@@ -31,6 +33,9 @@ class Storage:
 
     uri: str
     folder: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.uri}/{self.folder}"
 
     def __truediv__(self, name: str) -> Storage:
         return replace(self, folder=f"{self.folder}/{name}" if self.folder else name)
@@ -120,19 +125,16 @@ class Files:
         self._storage = storage
         self.folder = folder
         if storage is not None:
-            self.folder = Path(tempfile.mkdtemp(prefix="archstudy-"))
+            with files_in(tempfile.gettempdir()):
+                self.folder = Path(tempfile.mkdtemp(prefix="archstudy-"))
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
-    @property
-    def place(self) -> str:
-        """Where they lie, for people."""
-        return self.folder.as_posix() if self._storage is None else f"{self._storage.uri}/{self._storage.folder}"
-
     def fetch(self, *names: str) -> None:
-        """Bring files here, if they are not; those that the storage lacks stay missing. Raises as `Storage` does."""
+        """Bring files here, if they are not; those that the storage lacks stay missing. Raises `FilesError`."""
         if self._storage is not None:
-            for name in names:
-                self._insist(self._storage, name)
+            with files_in(f"{self._storage} to {self.folder}"):
+                for name in names:
+                    self._insist(self._storage, name)
 
     def _insist(self, storage: Storage, name: str) -> None:
         for patience in PATIENCE:
@@ -144,10 +146,11 @@ class Files:
         storage.get(name, self.folder / name)
 
     def keep(self, *names: str) -> None:
-        """See to it that other machines find these files."""
+        """See to it that other machines find these files. Raises `FilesError`."""
         if self._storage is not None:
-            for name in names:
-                self._storage.put(self.folder / name, name)
+            with files_in(f"{self.folder} to {self._storage}"):
+                for name in names:
+                    self._storage.put(self.folder / name, name)
 
 
 def save_arrays(path: Path, **arrays: Any) -> None:

@@ -14,7 +14,7 @@ class Output(io.TextIOBase):
     """Standard output for as long as it can be written to; what comes after is lost, as on /dev/null."""
 
     def __init__(self) -> None:
-        self._file = sys.stdout
+        self._file = sys.stdout or io.StringIO()  # None: the process was started without
 
     def write(self, text: str) -> int:
         """Write `text`."""
@@ -41,6 +41,8 @@ class Output(io.TextIOBase):
     def _try(self, act: Callable[[], object]) -> None:
         try:
             act()
+        except BlockingIOError:  # a reader that is slow
+            return
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._file.fileno())  # else Python fails once more at its end, with what it still holds

@@ -91,10 +91,14 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
 
 
 def _keep_traceback(job: Job) -> None:
-    """Append the error at hand to trial.log, if that can be written: its line in the event log is what counts."""
-    text = masked(traceback.format_exc())
-    with suppress(OSError):
-        files = Files(job.folder, job.storage)
+    """Append the error at hand to trial.log."""
+    with suppress(FilesError):
+        _add_to_log(Files(job.folder, job.storage), masked(traceback.format_exc()))
+
+
+def _add_to_log(files: Files, text: str) -> None:
+    """Append to trial.log, if that can be written: what stands in the event log counts."""
+    with suppress(FilesError, OSError):
         files.fetch("trial.log")
         with (files.folder / "trial.log").open("a") as file:
             file.write(text)
@@ -143,9 +147,8 @@ class Trial:
         self.epoch = 0
         self.rows: list[Row] = []
         self._files = Files(job.folder, job.storage)
-        with files_in(self._place):
-            self._files.fetch("last.pt")
-            self._restore()
+        self._files.fetch("last.pt")
+        self._restore()
         self.from_epoch = self.epoch
         self._seconds_to_save: deque[float] = deque(maxlen=3)
         self._last_saved = time.perf_counter()
@@ -154,10 +157,6 @@ class Trial:
     def checkpoint(self) -> Path:
         """Where this trial keeps what it needs to go on."""
         return self._files.folder / "last.pt"
-
-    @property
-    def _place(self) -> str:
-        return f"{self._files.place} on {socket.gethostname()}"
 
     @property
     def _identity(self) -> dict[str, Any]:
@@ -249,28 +248,28 @@ class Trial:
         }
         temporary, content = self.checkpoint.with_suffix(".tmp"), io.BytesIO()
         torch.save(state, content)  # torch's own writer of files does not say why it failed
-        with files_in(self._place):
+        with files_in(self._files.folder):
             temporary.write_bytes(content.getbuffer())
             if self.checkpoint.exists():
                 self.checkpoint.replace(self.previous_checkpoint)
             temporary.replace(self.checkpoint)
-        with suppress(OSError):  # a storage that does not answer costs no trial: the next checkpoint asks it again
+        with suppress(FilesError):  # a storage that does not answer costs no trial: the next checkpoint asks it again
             self._files.keep("last.pt")
         self._last_saved = time.perf_counter()
         self._seconds_to_save.append(self._last_saved - start)
 
     def _restore(self) -> None:
         """Go on from the last checkpoint, or the one before where that is damaged, or else from the beginning."""
-        self._files.folder.stat()  # a node that does not see it shall not train from the beginning what others did
+        with files_in(self._files.folder):  # a node without it shall not train from the beginning what others did
+            names = {path.name for path in self._files.folder.iterdir()}
         for path in (self.checkpoint, self.previous_checkpoint):
-            if path.exists():
+            if path.name in names:
+                with files_in(path):
+                    content = path.read_bytes()
                 try:
-                    state = _read(path)
-                except OSError:
-                    raise
+                    state = _loaded(content)
                 except Exception as error:  # zip, pickle and torch have many for a file that is not what it was
-                    with (self._files.folder / "trial.log").open("a") as file:
-                        file.write(f"{path} is damaged and not used: {_one_line(error)}\n")
+                    _add_to_log(self._files, f"{path} is damaged and not used: {_one_line(error)}\n")
                 else:
                     if state.get("made_for") == self._identity:  # else its log lost its end, and now suggests otherwise
                         self._take_over(state)
@@ -302,12 +301,12 @@ class Trial:
         temporary, layers = folder / "model.tmp", self._layers()
         arguments = network_arguments(self.job, self.job.config, self._data)
         normalised = {"mean": self._data.train.mean, "deviation": self._data.train.deviation}
-        with files_in(self._place):
+        with files_in(folder):
             temporary.write_bytes(save({name: value.contiguous() for name, value in self.model.state_dict().items()}))
             (folder / "model.json").write_text(json.dumps({**arguments, PREPROCESSING: normalised}, indent=1))
             (folder / "layers.json").write_text(json.dumps(layers, indent=1))
             temporary.rename(folder / "model.safetensors")
-            self._files.keep("model.json", "layers.json", "model.safetensors")
+        self._files.keep("model.json", "layers.json", "model.safetensors")
 
     def _layers(self) -> list[dict[str, Any]]:
         """The layers of the network; none of one of the user's that cannot be looked at."""
@@ -317,12 +316,12 @@ class Trial:
             return []
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _loaded(checkpoint: bytes) -> dict[str, Any]:
     """Return what a checkpoint holds. Raises whatever zip, pickle and torch do for a damaged one, and `ValueError`."""
-    with zipfile.ZipFile(path) as parts:  # torch itself does not look at the checksums
+    with zipfile.ZipFile(io.BytesIO(checkpoint)) as parts:  # torch itself does not look at the checksums
         if damaged := parts.testzip():
             raise ValueError(f"the checksum of {damaged} is wrong")
-    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    state: dict[str, Any] = torch.load(io.BytesIO(checkpoint), weights_only=True, map_location="cpu")
     return state
 
 

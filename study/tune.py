@@ -242,12 +242,10 @@ class Decisions(FIFOScheduler):  # type: ignore[misc]
                 engine.lost_test(reason)
             elif killed or worker_ran_out(error):
                 engine.out_of_memory(job.key, "the kernel killed its worker" if killed else reason)
-            elif node_left(error):
-                engine.left(job.key, reason)
             elif worker_never_started(error):
                 engine.never_started(job.key, reason)
             else:
-                engine.lost(job.key, reason)
+                engine.lost(job.key, reason, with_node=node_left(error))
 
 
 class KernelKills:

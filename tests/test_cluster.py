@@ -149,7 +149,8 @@ def test_a_storage_that_stops_answering_costs_no_trial_but_a_final_run(
     asked = replace(job(tmp_path / "t", max_epochs=2), storage=storage)
     assert [event["event"] for event in train(asked, trial_data, CPU)] == ["started", "epoch", "epoch"]
     *_, ended = train(replace(asked, kind="final"), trial_data, CPU)
-    assert (ended["state"], ended["error"]) == ("no_files", f"{storage.uri}/ on {socket.gethostname()}: no answer")
+    assert ended["state"] == "no_files"
+    assert ended["error"].endswith(f" to {storage} on {socket.gethostname()}: no answer")
 
 
 def test_a_storage_that_does_not_answer_for_a_moment_is_asked_again_and_one_that_stays_silent_costs_no_trial(
@@ -166,7 +167,9 @@ def test_a_storage_that_does_not_answer_for_a_moment_is_asked_again_and_one_that
     assert (started["from_epoch"], waits) == (1, list(PATIENCE[:2]))
     monkeypatch.setattr(Storage, "get", fail)
     [ended] = train(asked, trial_data, CPU)
-    assert (ended["state"], ended["error"]) == ("no_files", f"{storage.uri}/ on {socket.gethostname()}: no answer")
+    assert ended["state"] == "no_files"
+    assert ended["error"].startswith(f"{storage} to ")
+    assert ended["error"].endswith(f" on {socket.gethostname()}: no answer")
 
 
 def fail(*_arguments: object) -> bool:

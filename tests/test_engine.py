@@ -3,8 +3,9 @@
 import itertools
 import json
 import math
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import analysis
 from analysis.events import BrokenLogError, Event, read_events
 from analysis.mending import copy_of
 from analysis.tables import StudyTables
-from study.engine import MAX_LOSSES, SAME_FAILURES, Engine
+from study.engine import MAX_LOSSES, MAX_NODES, SAME_FAILURES, Engine
 from study.job import Job, OpenTest, Probe
 from study.log import Log
 from study.packing import Packing
@@ -38,12 +39,19 @@ PLACE = {
 }
 
 
-def make(folder: Path, spaces: tuple[str, ...] = ("resnet",), **changes: Any) -> Engine:
+def make(
+    folder: Path,
+    spaces: tuple[str, ...] = ("resnet",),
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    **changes: Any,
+) -> Engine:
     """An engine on the log in `folder`, opened."""
     usual = {"trials": 6, "max_epochs": 9, "final_seeds": 2, "policy": IN_ORDER, "runs": folder, "name": "s"}
     plan = Plan(spaces, **{**usual, **changes})
     plan.folder.mkdir(exist_ok=True)
-    engine = Engine(plan, _spaces(spaces), Log(plan.folder / "events.jsonl"), time_budget=plan.time_budget)
+    log = Log(plan.folder / "events.jsonl")
+    engine = Engine(plan, _spaces(spaces), log, time_budget=plan.time_budget, clock=clock)
     engine.open(slots(2), ["test"])
     return engine
 
@@ -663,7 +671,7 @@ def test_the_reference_setting_goes_on_once_half_of_any_budget_is_spent(
     spent = 0
     days = itertools.cycle([0, 86_400, -86_400])
     monkeypatch.setattr("study.log.time.time", lambda: 1e9 + next(days))
-    engine = make(tmp_path, trials=1000, policy=Policy(), **budget)
+    engine = make(tmp_path, clock=lambda: float(spent), trials=1000, policy=Policy(), **budget)
     engine.open(slots(1), ["test"])
     for job in jobs(engine):
         assert isinstance(job, Job)
@@ -1054,20 +1062,67 @@ def test_where_no_epoch_ever_ends_the_first_trials_are_named_after_two_hours(tmp
     assert ended["error"] == "hung: no epoch within 7200 s (--epoch-limit)"
 
 
-def test_no_trial_pays_for_workers_that_do_not_start_and_the_study_ends_with_the_reason(tmp_path: Path) -> None:
-    engine = make(tmp_path)
-    for _ in range(SAME_FAILURES):
-        job = engine.next_job()
-        assert isinstance(job, Job)
-        engine.never_started(job.key, "ImportError: libtorch.so")
+FAILURES = {
+    "no files": ("no_files", "s3://b/s on n: no answer", "files out of reach: s3://b/s on n: no answer"),
+    "no worker": ("", "ImportError: libtorch.so", "no worker starts: ImportError: libtorch.so"),
+}
+
+
+def set_back(engine: Engine, clock: list[float], failure: str) -> float:
+    """Wait for a job and have it fail for a reason that it is not to blame for; return the seconds waited."""
+    begun, (state, error, _) = clock[0], FAILURES[failure]
+    while (job := engine.next_job()) == "wait":
+        clock[0] += 1
+    assert isinstance(job, Job)
+    if state:
+        engine.report(job.key, [{"event": "ended", "state": state, "error": f"{error}"}])
+    else:
+        engine.never_started(job.key, error)
+    return clock[0] - begun
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_no_trial_pays_for_files_and_workers_that_are_not_there_and_the_study_ends_with_the_reason(
+    tmp_path: Path, failure: str
+) -> None:
+    """Two spaces, so that one run after the other fails; nobody else is at work."""
+    clock = [0.0]
+    engine = make(tmp_path, ("resnet", "plain"), clock=lambda: clock[0])
+    assert [set_back(engine, clock, failure) for _ in range(SAME_FAILURES)] == [0, 5, 20, 60, 60]
     assert engine.next_job() == "done"
-    assert engine.repeated_failure == "no worker starts: ImportError: libtorch.so"
+    assert engine.repeated_failure == FAILURES[failure][2]
     assert {run.state for run in engine.state.runs.values()} == {"interrupted"}
     engine.close()
-    again = make(tmp_path)
+    again = make(tmp_path, ("resnet", "plain"))
     finish(again)
     assert again.outcome == "finished"
     again.close()
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_bad_node_does_not_end_a_study_while_another_trains_until_no_epoch_comes_any_more(
+    tmp_path: Path, failure: str
+) -> None:
+    """An epoch takes half an hour, and after three of them none ever ends."""
+    clock = [0.0]
+    engine = make(tmp_path, clock=lambda: clock[0], max_epochs=99)
+    good = engine.next_job()
+    assert isinstance(good, Job)
+    engine.report(good.key, [{"event": "started", **PLACE}])
+    failures = 0
+    for epoch in (1, 2, 3):
+        while clock[0] < epoch * 1800:
+            set_back(engine, clock, failure)
+            failures += 1
+        engine.report(good.key, [{**row(epoch, 0.5), "seconds": 1800.0}])
+    assert failures < 3 * 1800 / 60 + 10
+    assert engine.stopped is None
+    assert {run.state for run in engine.state.runs.values()} == {"running", "interrupted"}
+    while engine.stopped is None:
+        set_back(engine, clock, failure)
+    assert clock[0] > 3 * 1800 + 30 * 1800  # thirty times the longest epoch
+    assert engine.outcome == "failed"
+    engine.close()
 
 
 def test_a_worker_that_finds_no_room_for_its_files_ends_the_study_with_advice_and_costs_nothing(tmp_path: Path) -> None:
@@ -1086,59 +1141,47 @@ def test_a_worker_that_finds_no_room_for_its_files_ends_the_study_with_advice_an
     again.close()
 
 
-def test_files_out_of_reach_cost_no_trial_and_end_a_study_that_never_reaches_them(tmp_path: Path) -> None:
+def test_a_trial_may_lose_many_nodes_and_a_resume_forgets_dead_workers(tmp_path: Path) -> None:
     engine = make(tmp_path)
-    gone: Event = {"event": "ended", "state": "no_files", "error": "s3://b/s/trials/resnet-0000 on n: no answer"}
-    for _ in range(SAME_FAILURES - 1):
+    for _ in range(MAX_NODES - 1):
         job = engine.next_job()
         assert isinstance(job, Job)
-        assert not engine.report(job.key, [gone])
-    assert isinstance(job, Job)
-    assert (job.key, engine.state.runs[job.key].state) == ("resnet-0000", "interrupted")
-    assert engine.stopped is None
-    job = engine.next_job()
-    assert isinstance(job, Job)
-    engine.report(job.key, [gone])
-    assert engine.outcome == "failed"
-    assert engine.repeated_failure == "files out of reach: s3://b/s/trials/resnet-0000 on n: no answer"
-    engine.close()
-
-
-@pytest.mark.parametrize("failure", ["no files", "no worker"])
-def test_one_bad_node_does_not_end_a_study_while_another_trains(tmp_path: Path, failure: str) -> None:
-    engine = make(tmp_path, max_epochs=99)
-    good = engine.next_job()
-    assert isinstance(good, Job)
-    engine.report(good.key, [{"event": "started", **PLACE}])
-    for epoch in range(1, 3 * SAME_FAILURES):
-        job = engine.next_job()
-        assert isinstance(job, Job)
-        if failure == "no files":
-            engine.report(job.key, [{"event": "ended", "state": "no_files", "error": "it is not there"}])
-        else:
-            engine.never_started(job.key, "ImportError: libtorch.so")
-        engine.report(good.key, [row(epoch, 0.5)])
-    assert engine.stopped is None
-    assert {run.state for run in engine.state.runs.values()} == {"running", "interrupted"}
-    engine.close()
-
-
-def test_a_trial_survives_any_number_of_nodes_that_leave_and_a_resume_forgets_dead_workers(tmp_path: Path) -> None:
-    engine = make(tmp_path)
-    for _ in range(MAX_LOSSES + 2):
-        job = engine.next_job()
-        assert isinstance(job, Job)
-        engine.left(job.key, "its node has died")
+        engine.lost(job.key, "its node has died", with_node=True)
     assert isinstance(job, Job)
     for _ in range(MAX_LOSSES - 1):
         engine.next_job()
         engine.lost(job.key, "SIGKILL")
-    assert (job.key, engine.state.runs[job.key].losses) == ("resnet-0000", MAX_LOSSES - 1)
+    run = engine.state.runs["resnet-0000"]
+    assert (job.key, run.state, run.losses, run.nodes_lost) == (run.key, "interrupted", MAX_LOSSES - 1, MAX_NODES - 1)
     engine.close()
     again = make(tmp_path)
-    assert again.state.runs[job.key].losses == 0
-    assert again.next_job() == job
+    run = again.state.runs["resnet-0000"]
+    assert (run.losses, run.nodes_lost) == (0, 0)
+    for _ in range(MAX_NODES):
+        assert again.next_job() == job
+        again.lost(job.key, "its node has died", with_node=True)
+    assert run.state == "failed"
     again.close()
+
+
+def test_who_hangs_and_is_lost_with_its_node_is_noticed_when_it_hangs_again(tmp_path: Path) -> None:
+    clock = [0.0]
+    engine = make_with_clock(tmp_path, clock, 20.0)
+    for state in ("interrupted", "failed"):
+        job = engine.next_job()
+        assert isinstance(job, Job)
+        assert wait(engine, clock, 25, [job.key]) == [job.key]
+        engine.lost(job.key, "cannot be reached", with_node=True)
+        assert engine.state.runs[job.key].state == state
+    engine.close()
+
+
+def test_how_a_study_ended_stays_so_whatever_signal_comes_after(tmp_path: Path) -> None:
+    engine = make(tmp_path, trials=2)
+    finish(engine)
+    engine.close()
+    engine.stop("interrupted")
+    assert engine.outcome == "finished"
 
 
 def test_a_watcher_that_fails_leaves_log_and_state_alike(tmp_path: Path) -> None:

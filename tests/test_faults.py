@@ -1,6 +1,7 @@
 """What Ray and the kernel say of dead workers, and the campaign of benchmarks/faults.py in its short form."""
 
 import errno
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,10 +64,10 @@ def test_what_ray_says_of_a_dead_worker_is_told_apart(
 @pytest.mark.parametrize(
     ("error", "unwritable", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), True, "/runs/t: No space left on device"),
-        (PermissionError(errno.EACCES, "Permission denied"), True, "/runs/t: Permission denied"),
-        (FileNotFoundError(errno.ENOENT, "No such file"), False, "/runs/t: No such file"),
-        (OSError("AWS Error NETWORK_CONNECTION"), False, "/runs/t: AWS Error NETWORK_CONNECTION"),
+        (OSError(errno.ENOSPC, "No space left on device"), True, "No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied"), True, "Permission denied"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), False, "No such file"),
+        (OSError("AWS Error NETWORK_CONNECTION"), False, "AWS Error NETWORK_CONNECTION"),
     ],
 )
 def test_what_is_wrong_with_files_of_the_study_says_where_and_whether_room_is_lacking(
@@ -74,7 +75,7 @@ def test_what_is_wrong_with_files_of_the_study_says_where_and_whether_room_is_la
 ) -> None:
     with pytest.raises(faults.FilesError) as found, faults.files_in("/runs/t"):
         raise error
-    assert (found.value.unwritable, str(found.value)) == (unwritable, said)
+    assert (found.value.unwritable, str(found.value)) == (unwritable, f"/runs/t on {socket.gethostname()}: {said}")
 
 
 def test_the_kernels_count_rises_with_a_process_that_it_kills_for_memory(tmp_path: Path) -> None:

@@ -195,18 +195,21 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_taken(
     assert curve(events) == whole
 
 
-def test_a_checkpoint_with_one_byte_changed_is_not_gone_on_from(tmp_path: Path, trial_data: TrialData) -> None:
-    """In the middle of the file, where weights lie: nothing but its checksum tells."""
+@pytest.mark.parametrize("place", [0.5, -46], ids=str)
+def test_a_checkpoint_with_one_byte_changed_is_not_gone_on_from(
+    tmp_path: Path, trial_data: TrialData, place: float
+) -> None:
+    """In the middle of the file, where weights lie, nothing but its checksum tells; near the end is what zip reads."""
     trial = Trial(job(tmp_path), trial_data, CPU)
     for _ in range(2):
         trial.train_epoch()
         trial.save()
     last = tmp_path / "last.pt"
     content = bytearray(last.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[int(place * len(content)) if place > 0 else int(place)] ^= 128
     last.write_bytes(content)
     assert Trial(job(tmp_path), trial_data, CPU).epoch == 1
-    assert f"{last} is damaged and not used: ValueError: the checksum of" in (tmp_path / "trial.log").read_text()
+    assert f"{last} is damaged and not used: " in (tmp_path / "trial.log").read_text()
 
 
 def test_a_node_that_does_not_see_the_run_folder_trains_nothing(tmp_path: Path, trial_data: TrialData) -> None:
