@@ -296,12 +296,12 @@ def test_mirrors_of_a_study_that_fails_are_brought_up_to_date(
         ("launch._start_ray", None),
         ("launch._store", (None, None)),
         ("launch._place", ((), "")),
-        ("launch._open", (engine, [reflection])),
         ("progress.show_plan", None),
         ("tune.nodes", []),
         ("tune.stop", None),
     ):
         monkeypatch.setattr(f"study.{name}", lambda *_, gives=gives: gives)
+    monkeypatch.setattr(launch, "_open", lambda *given: given[3].append(reflection) or engine)
     monkeypatch.setattr(launch, "_run", fail)
     with pytest.raises(OSError, match="disk is full"):
         launch._conduct(launch.Study(plan, SPACE, load("digits", tmp_path), digits), report=False, console=Console())
