@@ -6,7 +6,7 @@ are therefore float64; numbers that cannot are int64.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -129,13 +129,23 @@ def read(run_dir: Path | str) -> StudyTables:
     """
     run_dir = Path(run_dir)
     plan = _read_plan(run_dir)
-    return from_events(run_dir, plan, read_events(run_dir / "events.jsonl")[0])
+    log = run_dir / "events.jsonl"
+    replay, events = _Replay(), read_events(log)[0]
+    take_in(log, events, replay.take)
+    return _tables(run_dir, plan, replay, events)
 
 
-def from_events(run_dir: Path, plan: dict[str, Any], events: Iterable[Event]) -> StudyTables:
-    """Return the tables of a study with the content `plan` of study.json in which `events` happened."""
-    replay, events = _Replay(), list(events)
-    take_in(run_dir / "events.jsonl", events, replay.take)
+def from_events(path: Path, plan: dict[str, Any], events: Sequence[Event]) -> StudyTables:
+    """Return the tables of another tool's study at `path`, which has no log: `events` tell what happened in it, and
+    `plan` what study.json would say.
+    """
+    replay = _Replay()
+    for event in events:
+        replay.take(event)
+    return _tables(path, plan, replay, events)
+
+
+def _tables(run_dir: Path, plan: dict[str, Any], replay: "_Replay", events: Sequence[Event]) -> StudyTables:
     epochs, final_epochs = replay.epochs.table(EPOCH_COLUMNS), replay.final_epochs.table(FINAL_EPOCH_COLUMNS)
     finals = _final_rows(replay, final_epochs)
     return StudyTables(

@@ -202,7 +202,8 @@ class Plan:
                 raise PlanError(
                     f"--{flag.replace('_', '-')} is {shown}, but must hold no password or key: whoever lists processes "
                     f"could read it. Give it by a variable or file that the service's own client reads "
-                    f"(docs/security.md). An @ that ends no password is written %40."
+                    f"(docs/security.md). If it is none: an @ that ends no password is written %40, and a file with a "
+                    f"key ends in .pem, .key, .crt or .json, or is there under its full path."
                 )
         if self.epoch_budget is not None:
             at_least("--epoch-budget", self.epoch_budget, self.max_epochs, "epochs: the full length of one trial")

@@ -23,6 +23,7 @@ import analysis
 from analysis import importance, stats, style, verdicts, wording
 from analysis.figures import CHAPTERS, FIGURES, ON_REQUEST, Figure, chapters, combinations
 from analysis.figures.effects import MOST_SHOWN, shown
+from analysis.figures.figure import file_name
 from analysis.figures.predictions import short_names
 from analysis.intervals import Interval
 from analysis.tables import StudyTables
@@ -493,3 +494,11 @@ def test_a_short_last_row_of_rungs_leaves_no_panel_without_numbers(studies: dict
     labels = [(axes.get_xlabel(), axes.xaxis.get_tick_params()["labelbottom"]) for axes in panels[:4]]
     assert [label for label, _ in labels] == ["", "epochs spent", "epochs spent", "epochs spent"]
     assert [shown for _, shown in labels] == [False, True, True, True]
+
+
+def test_spaces_of_any_name_have_files_of_their_own() -> None:
+    spaces = ["a€", "a AC", "a=20AC", "a=E2=82=AC", "a/b", "a=2Fb", "a=", "a=3D", "aé", "a\ud800"]
+    names = [file_name(space) for space in spaces]
+    assert names[:2] == ["a=E2=82=AC", "a=20AC"]
+    assert len(set(names)) == len(spaces)
+    assert all(re.fullmatch(r"[\w.=-]+", name) for name in names)

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from analysis.importers import SOURCES, Wanted, read_other
 from analysis.importers.imported import observed
 from analysis.report import main, parser, write_report
-from analysis.tables import StudyTables
+from analysis.tables import StudyTables, from_events
 
 
 def value(trial: optuna.trial.Trial) -> float:
@@ -300,3 +300,9 @@ def test_architectures_of_any_name_have_their_figures(tmp_path: Path, capsys: py
     page = (tmp_path / "t-report" / "report.html").read_text()
     assert 'id="effects-fb=2Fresnet"' in page
     assert "fb/resnet</a>" in page
+
+
+def test_nobody_is_told_of_a_log_that_a_study_of_another_tool_does_not_have(tmp_path: Path) -> None:
+    ended = {"event": "ended", "trial": "never-begun", "state": "finished", "epochs_trained": 1, "error": None}
+    with pytest.raises(KeyError, match="never-begun"):
+        from_events(tmp_path / "t.csv", {}, [ended])

@@ -63,7 +63,11 @@ SECRET = "hunter2-hunter2"
         ("https://host/x?api-key=abc", "https://host/x?api-key=***"),
         ("mysql://me@host/db?pass=abc", "mysql://me@host/db?pass=***"),
         (f"mysql://me@host/db?ssl_key={__file__}", None),
+        ("mysql://me@host/db?ssl_key=client-key.pem", None),
+        ("mysql://me@host/db?password=client-key.pem", "mysql://me@host/db?password=***"),
         ("https://host/x?monkey=abc", None),
+        ("hdfs://nn:8020/user/me@CORP", "hdfs://nn:***@CORP"),
+        ("hdfs://nn:8020/user/me%40CORP", None),
         ("s3://AKID:key@bucket/folder?region=x", "s3://AKID:***@bucket/folder?region=x"),
         ("postgresql+psycopg://me:pw@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
         ("s3://bucket?secret_key=abc&region=x", "s3://bucket?secret_key=***&region=x"),
@@ -90,6 +94,7 @@ def test_a_password_on_the_command_line_is_refused_and_not_repeated(
     said = capsys.readouterr()
     assert code == 2
     assert "must hold no password or key" in said.err
+    assert "an @ that ends no password is written %40, and a file with a key ends in .pem" in said.err
     assert "postgresql://me:***@host/db" in said.err
     assert SECRET not in said.out + said.err
     assert list(tmp_path.iterdir()) == []
@@ -115,6 +120,39 @@ def test_secret_variables_are_told_by_their_names_and_by_passwords_in_urls(tmp_p
         *("a/secret+key", "AKIDEXAMPLE", "of-a-url", "of-mysql", "of-a-database", "of-a-store", "of-azure=="),
         *(variables["AZURE_STORAGE_CONNECTION_STRING"], "a/longer?one", "in-a-pair"),
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "secrets"),
+    [
+        ("https://u:firstsecret@a/x https://v:secondsecret@b/x", {"firstsecret", "secondsecret"}),
+        ("postgres://u:hunter2222@h/db?owner=me@work", {"hunter2222", "hunter2222@h/db?owner=me"}),
+        ("https://u:hunter22@22@host", {"hunter22", "hunter22@22"}),
+        ("https://u:short@host", set()),
+    ],
+)
+def test_each_url_of_a_variable_has_a_password_of_its_own(value: str, secrets: set[str]) -> None:
+    assert secret_values({"PIP_EXTRA_INDEX_URL": value}) >= secrets
+    assert not any(" " in found for found in secret_values({"PIP_EXTRA_INDEX_URL": value}))
+
+
+def test_a_plain_word_is_hidden_only_if_it_is_called_a_password() -> None:
+    settings = {"CREDENTIAL_MODE": "disabled", "SIGNATURE_VERIFICATION": "optional", "TLS": "key=required;x=y"}
+    assert secret_values(settings) == set()
+    passwords = {"PGPASSWORD": "sunshine", "MYSQL_PWD": "princess", "DSN": "passphrase=football"}
+    assert secret_values(passwords) == {"sunshine", "princess", "football"}
+    assert secret_values({"MY_TOKEN": "qwertyuiopasdfghjkl"}) == {"qwertyuiopasdfghjkl"}
+
+
+@pytest.mark.parametrize("piece", ["x", "x=", "://", "://u:", "://u:@", "@", "a=b;"])
+def test_hiding_takes_no_time_however_long_a_variable_or_an_error_is(
+    piece: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = piece * (100_000 // len(piece))
+    monkeypatch.setenv("LONG", long)
+    started = time.process_time()
+    masked(f"an error: {long}")
+    assert time.process_time() - started < 2
 
 
 def test_a_password_called_like_a_folder_here_is_hidden_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,9 +41,13 @@ def pages(data: pd.DataFrame, column: str, most: int) -> list[pd.DataFrame]:
 
 def file_name(space: str) -> str:
     """Return what a space is called in names of files: that of another tool's study may be any text, such as fb/resnet.
-    Two spaces never get the same name.
+    Two spaces never get the same name: of another character each byte is written as two digits, = included.
     """
-    return re.sub(r"[^\w.-]", lambda found: f"={ord(found[0]):02X}", space)
+    return re.sub(r"[^\w.-]", lambda found: "".join(f"={byte:02X}" for byte in _bytes(found[0])), space)
+
+
+def _bytes(character: str) -> bytes:
+    return character.encode(errors="surrogatepass")  # JSON may hold half a character
 
 
 @dataclass(frozen=True)
