@@ -326,13 +326,15 @@ def _fetch_finals(study: Study, engine: "Engine", console: Console) -> None:
     finals = [run.key for run in engine.state.of_kind("final") if run.tested is not None]
     kinds = ("model.json", "layers.json", "model.safetensors", "predictions.npz")
     names = [f"final/{key}/{name}" for key in finals for name in kinds]
+    broken = [run for run in engine.state.runs.values() if run.state in ("failed", "interrupted")]
+    tracebacks = [f"{'trials' if run.kind == 'trial' else 'final'}/{run.key}/trial.log" for run in broken]
     try:
         for name in names:
             if not (study.plan.folder / name).exists():
                 study.storage.get(name, study.plan.folder / name)
         if finals:
             study.storage.get("final/test_images.npz", study.plan.folder / "final" / "test_images.npz")
-        for name in study.storage.names("trial.log"):  # again: a run that is tried anew may fail anew
+        for name in tracebacks:  # again: a run that is tried anew may fail anew
             study.storage.get(name, study.plan.folder / name)
     except OSError as error:
         said = f"Not all files could be fetched from {study.storage.uri}: {masked(str(error))}"

@@ -1,9 +1,11 @@
 """The log and study.json copied to the storage, so that a study outlives the disk of its driver."""
 
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +35,10 @@ class LogCopy:
         self._runs = Runs(pausing=pausing)
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._over: set[str] = set()  # checkpoints to be removed
-        self._begun = False
+        self._begun = self._listed = False
         self._copied = 0  # bytes of the log
         self._failing = False
+        self._complete = False
         self._closing = threading.Event()
         for event in past:
             self._events.put(event)
@@ -47,35 +50,38 @@ class LogCopy:
         self._events.put(event)
 
     def close(self) -> None:
-        """Copy once more, but do not wait for ever."""
+        """Copy once more and remove what is over, but do not wait for ever."""
         self._closing.set()
         self._thread.join(mirrors.LAST_SECONDS)
-        if self._thread.is_alive() or self._failing:
+        if not self._complete:
             self._say(f"The copy of the log in {self._storage.uri} is not up to date; a resume brings it there.")
 
     def _work(self) -> None:
         pause, last = 0.0, False
         while not last:
             last = self._closing.wait(pause)
-            began = time.monotonic()
             try:
-                self._turn()
+                self._listen()
+                began = time.monotonic()
+                self._copy()
             except Exception as error:  # whatever a file system raises is not the study's
-                self._tell(error)
+                self._tell(error, last)
                 pause = SECONDS  # whatever the attempt took: a storage that answers again is seen soon
             else:
-                self._failing = False
+                self._failing, self._complete = False, last
                 pause = max(SECONDS, (time.monotonic() - began) / SHARE)
+                with suppress(Exception):  # the next turn tries again
+                    self._tidy(last)
 
-    def _turn(self) -> None:
-        """Copy what is new, then remove checkpoints: a study restored from the copy must know that they are over."""
-        self._listen()
-        if not self._begun:
-            self._storage.put(self._folder / "study.json", "study.json")
+    def _tidy(self, last: bool) -> None:
+        """Remove checkpoints, but only after a copy: a study restored from it must know that they are over."""
+        if not self._listed:
             self._over &= self._storage.names("last.pt")  # of an earlier session's runs most have none
-            self._begun = True
-        self._copy()
+            self._listed = True
+        until = math.inf if last else time.monotonic() + SECONDS
         for checkpoint in sorted(self._over):
+            if self._closing.is_set() != last or time.monotonic() > until:  # the next copy is due
+                return
             self._storage.delete(checkpoint)
             self._over.remove(checkpoint)
 
@@ -88,17 +94,21 @@ class LogCopy:
                 (self._over.add if run.over else self._over.discard)(checkpoint)
 
     def _copy(self) -> None:
+        if not self._begun:
+            self._storage.put(self._folder / "study.json", "study.json")
+            self._begun = True
         log = self._folder / "events.jsonl"
-        size = log.stat().st_size
-        if size > self._copied:
-            self._storage.put(log, log.name)
-            self._copied = size
+        if log.stat().st_size != self._copied:  # less: a write that failed was taken back
+            content = log.read_bytes()
+            self._storage.write(log.name, content)
+            self._copied = len(content)
 
-    def _tell(self, error: Exception) -> None:
+    def _tell(self, error: Exception, last: bool) -> None:
         if not self._failing:
             first = masked((str(error).strip().splitlines() or [""])[0])
-            self._say(
-                f"The log could not be copied to {self._storage.uri} ({type(error).__name__}: {first}). The study goes "
-                f"on, and the copy is tried again until it succeeds."
-            )
+            hope = "" if last else " The study goes on, and the copy is tried again until it succeeds."
+            with suppress(Exception):  # what cannot be printed ends no copying
+                self._say(
+                    f"The log could not be copied to {self._storage.uri} ({type(error).__name__}: {first}).{hope}"
+                )
         self._failing = True

@@ -10,7 +10,8 @@ import shutil
 import tempfile
 import time
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,7 @@ PATIENCE: Final = (1.0, 5.0, 20.0)  # seconds before a storage that did not answ
 
 @dataclass(frozen=True)
 class Storage:
-    """The folder `folder` below `uri`. Raises `OSError` where the file system does, `ValueError` for no URI of one."""
+    """The folder `folder` below `uri`. Raises `OSError` when the file system fails, `ValueError` for no URI of one."""
 
     uri: str
     folder: str = ""
@@ -47,7 +48,8 @@ class Storage:
     def _place(self) -> tuple[FileSystem, str]:
         from pyarrow.fs import FileSystem  # half a second that a study without a storage need not spend
 
-        system, base = FileSystem.from_uri(self.uri)
+        with _os_errors(but=ValueError):
+            system, base = FileSystem.from_uri(self.uri)
         return system, f"{base.rstrip('/')}/{self.folder}".rstrip("/")
 
     def _path(self, name: str) -> str:
@@ -60,18 +62,11 @@ class Storage:
     def write(self, name: str, content: bytes) -> None:
         """Make the file `name`, whole or not at all."""
         system, path = self._place[0], self._path(name)
-        if system.type_name in WHOLE_OR_NOT:
-            _write(system, path, content)
-            return
-        temporary = f"{path}.{secrets.token_hex(4)}.tmp"
-        system.create_dir(path.rpartition("/")[0], recursive=True)
-        try:
-            _write(system, temporary, content)
-            system.move(temporary, path)
-        except BaseException:
-            with suppress(Exception):  # what went wrong first is what counts
-                system.delete_file(temporary)
-            raise
+        with _os_errors():
+            if system.type_name in WHOLE_OR_NOT:
+                _write(system, path, content)
+            else:
+                _write_and_rename(system, path, content)
 
     def get(self, name: str, file: Path) -> bool:
         """Copy `name` from there to `file`; return whether there is one."""
@@ -86,32 +81,67 @@ class Storage:
 
     def read(self, name: str) -> bytes | None:
         """Return the content of `name`, None where there is none."""
-        try:
-            with self._place[0].open_input_stream(self._path(name), compression=None) as stream:
+        system, path = self._place[0], self._path(name)
+        with _os_errors(), _unless_missing(system, path):
+            with system.open_input_stream(path, compression=None) as stream:
                 content: bytes = stream.read()
-        except FileNotFoundError:
-            return None
-        return content
+            return content
+        return None
 
     def names(self, ending: str) -> set[str]:
         """Return the names of all files that end with `ending`."""
         from pyarrow.fs import FileSelector
 
         system, base = self._place
-        found = system.get_file_info(FileSelector(base, recursive=True, allow_not_found=True))
+        with _os_errors():
+            found = system.get_file_info(FileSelector(base, recursive=True, allow_not_found=True))
         return {file.path.removeprefix(f"{base}/") for file in found if file.path.endswith(ending)}
 
     def delete(self, name: str) -> None:
         """Remove `name`, if it is there."""
-        try:
-            self._place[0].delete_file(self._path(name))
-        except FileNotFoundError:
-            return
+        system, path = self._place[0], self._path(name)
+        with _os_errors(), _unless_missing(system, path):
+            system.delete_file(path)
 
 
 def _write(system: FileSystem, path: str, content: bytes) -> None:
     with system.open_output_stream(path) as stream:
         stream.write(content)
+
+
+def _write_and_rename(system: FileSystem, path: str, content: bytes) -> None:
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    system.create_dir(path.rpartition("/")[0], recursive=True)
+    try:
+        _write(system, temporary, content)
+        system.move(temporary, path)
+    except BaseException:
+        with suppress(Exception):  # what went wrong first is what counts
+            system.delete_file(temporary)
+        raise
+
+
+@contextmanager
+def _os_errors(but: type[Exception] = OSError) -> Iterator[None]:
+    """Make an `OSError` of what file systems of fsspec raise: that is of their own libraries."""
+    try:
+        yield
+    except (OSError, MemoryError, but):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def _unless_missing(system: FileSystem, path: str) -> Iterator[None]:
+    """Pass over a file that is not there. Looks twice: fsspec says the same first where it has no answer."""
+    from pyarrow.fs import FileType
+
+    try:
+        yield
+    except FileNotFoundError:
+        if system.get_file_info(path).type != FileType.NotFound:
+            raise
 
 
 class Files:

@@ -19,13 +19,14 @@ from typing import Any, ClassVar
 import jsonschema
 import pytest
 import yaml
+from fsspec.implementations.memory import MemoryFileSystem
 from rich.console import Console
 
 import analysis
 from analysis.events import Event, read_events
 from data_utils.datasets import load
 from data_utils.splits import SearchData
-from study import launch, log_copy, reach, shipping
+from study import launch, log_copy, mirrors, reach, shipping
 from study import plan as planning
 from study.engine import Engine
 from study.job import Job, OpenTest
@@ -176,6 +177,37 @@ def fail(*_arguments: object) -> bool:
     raise OSError("no answer")
 
 
+def test_what_a_file_system_of_fsspec_raises_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentials(Exception):
+        """As botocore's: no `OSError`."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise NoCredentials("who are you?")
+
+    storage = Storage("fsspec+memory://studies") / "s"
+    for content in (b"first", b"second"):
+        storage.write("a/last.pt", content)
+    assert (storage.read("a/last.pt"), storage.names("last.pt")) == (b"second", {"a/last.pt"})
+    storage.delete("a/last.pt")
+    storage.delete("a/last.pt")
+    assert storage.read("a/last.pt") is None
+    for name in ("_open", "info", "find", "mkdir", "rm"):
+        monkeypatch.setattr(MemoryFileSystem, name, refuse)
+    calls = (
+        lambda: storage.read("a/last.pt"),
+        lambda: storage.write("a/last.pt", b""),
+        lambda: storage.names("last.pt"),
+        lambda: storage.delete("a/last.pt"),
+    )
+    for call in calls:
+        with pytest.raises(OSError, match=r"NoCredentials: who are you\?"):
+            call()
+    monkeypatch.setattr(MemoryFileSystem, "__init__", refuse)
+    MemoryFileSystem.clear_instance_cache()
+    with pytest.raises(OSError, match=r"NoCredentials: who are you\?"):
+        Storage("fsspec+memory://studies").read("a/last.pt")
+
+
 def test_a_storage_that_does_not_work_is_refused(bucket: str, tmp_path: Path) -> None:
     def check(uri: str, created: str | None = None) -> None:
         reach.check_storage(Plan(("resnet",), name="n", runs=tmp_path, storage=uri), created)
@@ -317,6 +349,103 @@ def test_copies_of_a_long_log_come_less_often(shaky: Shaky, tmp_path: Path, monk
     assert times[2] - times[1] >= 0.05 / 0.05
 
 
+def test_a_slow_listing_and_slow_deletes_hold_up_neither_copies_nor_the_end(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_copy, "SHARE", 0.05)
+    monkeypatch.setattr(mirrors, "LAST_SECONDS", 1.0)
+    deleted: list[str] = []
+
+    def names(_self: Storage, _ending: str) -> set[str]:
+        time.sleep(0.5)
+        return {f"trials/resnet-{number:04}/last.pt" for number in range(100)}
+
+    def delete(_self: Storage, name: str) -> None:
+        time.sleep(0.05)
+        deleted.append(name)
+
+    monkeypatch.setattr(Shaky, "names", names)
+    monkeypatch.setattr(Shaky, "delete", delete)
+    log, words = tmp_path / "s" / "events.jsonl", list[str]()
+    log.write_text("{}\n")
+    copy = LogCopy(log.parent, shaky, _ended(100), words.append, pausing=True)
+    _soon(lambda: shaky.read("events.jsonl") == b"{}\n")
+    assert not deleted
+    _soon(lambda: deleted)
+    log.write_text("{}\n{}\n")
+    _soon(lambda: shaky.read("events.jsonl") == b"{}\n{}\n")
+    assert len(deleted) < 50
+    log.write_text("{}\n{}\n{}\n")
+    began = time.monotonic()
+    copy.close()
+    assert time.monotonic() - began < 2
+    assert len(deleted) < 100
+    assert shaky.read("events.jsonl") == b"{}\n{}\n{}\n"
+    assert not words
+
+
+def _ended(trials: int) -> Iterator[Event]:
+    for number in range(trials):
+        about = {"trial": f"resnet-{number:04}", "time": 0.0}
+        yield {"event": "suggested", **about, "space": "resnet", "config": {}, "seed": 0, "origin": "random"}
+        yield {"event": "ended", **about, "state": "finished", "epochs_trained": 1, "error": None}
+
+
+def test_a_delete_that_fails_is_tried_again_and_is_no_failure_of_the_copy(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False, False, True])
+    delete = Shaky.delete
+    monkeypatch.setattr(Shaky, "delete", lambda *call: delete(*call) if next(answers) else fail())
+    shaky.write("trials/resnet-0000/last.pt", b"epoch 1")
+    log, words = tmp_path / "s" / "events.jsonl", list[str]()
+    log.write_text("{}\n")
+    copy = LogCopy(log.parent, shaky, _ended(1), words.append, pausing=True)
+    _soon(lambda: not shaky.names("last.pt"))
+    copy.close()
+    assert not words
+
+
+def test_a_log_that_took_back_what_it_wrote_is_copied_again(shaky: Shaky, tmp_path: Path) -> None:
+    log = tmp_path / "s" / "events.jsonl"
+    log.write_text("{}\n{}\n")
+    copy = LogCopy(log.parent, shaky, (), print, pausing=True)
+    _soon(lambda: shaky.read("events.jsonl") == b"{}\n{}\n")
+    log.write_text("{}\n")
+    copy.close()
+    assert shaky.read("events.jsonl") == b"{}\n"
+
+
+def test_a_failure_in_the_end_promises_nothing_and_one_that_cannot_be_printed_ends_no_copying(
+    shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: list[str] = []
+
+    def say(text: str) -> None:
+        words.append(text)
+        if len(words) == 1:
+            raise BrokenPipeError
+
+    log = tmp_path / "s" / "events.jsonl"
+    log.write_text("{}\n")
+    monkeypatch.setattr(Shaky, "out", True)
+    copy = LogCopy(log.parent, shaky, (), say, pausing=True)
+    _soon(lambda: words)
+    monkeypatch.setattr(Shaky, "out", False)
+    _soon(lambda: shaky.read("events.jsonl") == b"{}\n")
+    monkeypatch.setattr(log_copy, "SECONDS", 60.0)
+    time.sleep(0.1)  # it waits for the end now
+    monkeypatch.setattr(Shaky, "out", True)
+    log.write_text("{}\n{}\n")
+    copy.close()
+    assert [text.partition("). ")[2] for text in words[:2]] == [
+        "The study goes on, and the copy is tried again until it succeeds.",
+        "",
+    ]
+    assert words[1].endswith("(OSError: no answer).")
+    assert words[2].endswith("is not up to date; a resume brings it there.")
+
+
 def test_checkpoints_of_runs_that_are_over_leave_the_storage_though_the_clock_is_set_back(
     shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,12 +473,16 @@ def test_what_the_report_reads_and_tracebacks_are_fetched_from_the_storage(tmp_p
     engine = make(tmp_path, storage=f"file://{tmp_path}/kept")
     finish(engine)
     engine.close()
+    engine.state.runs["resnet-0001"].state = "failed"
     kept, plan = engine.plan.kept, engine.plan
     assert kept is not None
     final = engine.state.of_kind("final")[0].key
     files = [f"final/{final}/{name}" for name in ("layers.json", "model.json", "model.safetensors", "predictions.npz")]
     for name in (*files, "final/test_images.npz", "trials/resnet-0001/trial.log", "trials/resnet-0001/last.pt"):
         kept.write(name, name.encode())
+    strange = "trials/nobody/trial.log", "trials/resnet-0000/trial.log", "elsewhere/trial.log"  # none, finished, none
+    for name in strange:
+        kept.write(name, b"of nobody that failed")
     log = plan.folder / "trials" / "resnet-0001" / "trial.log"
     log.write_text("of an earlier session")
     study = launch.Study(plan, {"resnet": SPACES["resnet"]}, load("digits", tmp_path), digits, storage=kept)
@@ -357,6 +490,7 @@ def test_what_the_report_reads_and_tracebacks_are_fetched_from_the_storage(tmp_p
     assert all((plan.folder / name).read_text() == name for name in (*files, "final/test_images.npz"))
     assert log.read_text() == "trials/resnet-0001/trial.log"
     assert not (log.parent / "last.pt").exists()
+    assert not any((plan.folder / name).exists() for name in strange)
 
 
 def test_nodes_that_do_not_reach_the_files_are_named(tmp_path: Path, bucket: str) -> None:
