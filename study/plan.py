@@ -92,7 +92,7 @@ class Plan:
     address: str | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     storage: str | None = None
-    began_as: str = ""
+    began_as: str = field(default="", compare=False)
     optuna_storage: str | None = None
     tensorboard: bool = False
     mlflow: str | None = None

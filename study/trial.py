@@ -68,6 +68,9 @@ def train(job: Job, data: TrialData, device: torch.device) -> Iterator[Event]:
     traceback goes to trial.log.
     """
     try:
+        if job.storage is None:
+            with files_in(job.folder):  # a node without it shall not train from the beginning what others did
+                job.folder.stat()
         trial = Trial(job, data, device)
         yield {"event": "started", **_place(trial, device)}
         yield from ({"event": "epoch", **row} for row in trial.rows[job.logged_epochs :])
@@ -260,12 +263,10 @@ class Trial:
 
     def _restore(self) -> None:
         """Go on from the last checkpoint, or the one before where that is damaged, or else from the beginning."""
-        with files_in(self._files.folder):  # a node without it shall not train from the beginning what others did
-            names = {path.name for path in self._files.folder.iterdir()}
         for path in (self.checkpoint, self.previous_checkpoint):
-            if path.name in names:
-                with files_in(path):
-                    content = path.read_bytes()
+            with files_in(path):
+                content = path.read_bytes() if path.exists() else None
+            if content is not None:
                 try:
                     state = _loaded(content)
                 except Exception as error:  # zip, pickle and torch have many for a file that is not what it was

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -228,7 +228,7 @@ def test_a_storage_that_does_not_work_is_refused(bucket: str, tmp_path: Path) ->
 def test_a_renamed_run_folder_finds_its_files_in_the_storage(
     storage: Storage, tmp_path: Path, digits: SearchData, trial_data: TrialData
 ) -> None:
-    plan = Plan(("mlp",), runs=tmp_path, name="s", storage=storage.uri)
+    plan = Plan(("mlp",), runs=tmp_path, name="renamed", storage=storage.uri)
     data = load("digits", tmp_path)
     planning.write_study(plan, planning.describe(plan, {"mlp": SPACES["mlp"]}, data, digits, {}))
     from_epochs = []
@@ -270,10 +270,10 @@ def shaky(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shaky:
 
 
 def _soon(seen: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not seen():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def _copied(engine: Engine, storage: Storage) -> bool:
@@ -394,7 +394,7 @@ def _ended(trials: int) -> Iterator[Event]:
 def test_a_delete_that_fails_is_tried_again_and_is_no_failure_of_the_copy(
     shaky: Shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = iter([False, False, True])
+    answers = chain([False, False], repeat(True))
     delete = Shaky.delete
     monkeypatch.setattr(Shaky, "delete", lambda *call: delete(*call) if next(answers) else fail())
     shaky.write("trials/resnet-0000/last.pt", b"epoch 1")
