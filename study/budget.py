@@ -55,11 +55,10 @@ class Budget:
         if self._plan.time_budget is None or self._deadline == math.inf:
             return False
         tallies, tally = self._state.tallies["trial"], self._state.tallies["trial"][space]
-        epoch = (
-            tally.seconds / max(tally.epochs, 1) * max(1, len(tallies) / max(slots, 1))
-        )  # spaces wait for one another
+        turns = max(1, len(tallies) / max(slots, 1))  # spaces wait for one another
+        length = self._plan.max_epochs * turns * tally.seconds / max(tally.epochs, 1)
         spent = self._plan.time_budget - (self._deadline - self._clock())
-        return is_late(spent, self._plan.time_budget, self._plan.max_epochs * epoch)
+        return is_late(spent, self._plan.time_budget, length)
 
     def used_up(self, space: str, slots: int) -> Unit | None:
         """Return which budget of `space` allows no further epoch, None while all do. Trials allow those begun."""
