@@ -54,7 +54,7 @@ NAME: Final = re.compile(r"\w[\w-]*")
 _FIELDS: Final = {name: frozenset(("time", *fields)) - LATER for name, fields in EVENTS.items()}
 
 STATES: Final = ("finished", "stopped", "diverged", "failed", "interrupted", "running")
-ORIGINS: Final = ("reference", "random", "tpe", "warm")
+ORIGINS: Final = ("reference", "random", "tpe", "gp", "warm")
 
 
 class BrokenLogError(ValueError):

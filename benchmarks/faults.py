@@ -480,7 +480,7 @@ class Judge:
         space = find(self._plan.spaces[0])
         self._reference = f"{space.name}-0000"
         policy = self._plan.policy
-        self._sampler = Sampler(space, self._plan.seed, policy=policy)
+        self._sampler = Sampler(space, self._plan.seed, self._plan.max_epochs, policy=policy)
         self._asha = Asha(self._plan.rungs, policy.reduction_factor, pausing=policy.pausing)
         self._planned = self._plan.trials
         self.injected = injected

@@ -255,7 +255,7 @@ def resumed(trials: int, folder: Path) -> Row:
 
 def write_long_log(plan: Plan) -> None:
     """Write the log of a study none of whose trials was stopped, with random numbers at their full length."""
-    draws, sampler = np.random.default_rng(0), Sampler(TINY, 0, policy=Policy(random_share=1))
+    draws, sampler = np.random.default_rng(0), Sampler(TINY, 0, LONG, policy=Policy(random_share=1))
     place = {
         "attempt": 1,
         "from_epoch": 0,

@@ -20,7 +20,7 @@ from data_utils.splits import SearchData, Subset
 from study import secrets
 from study.metric import metric
 from study.policy import FIRST_POLICY, Policy
-from study.sampler import TPE
+from study.sampler import model_settings
 from study.space import Space
 from study.storage import Storage
 
@@ -409,7 +409,7 @@ def describe(plan: Plan, spaces: Mapping[str, Space], dataset: Dataset, data: Se
         "max_epochs": plan.max_epochs,
         "rungs": list(plan.rungs),
         "reduction_factor": plan.policy.reduction_factor,
-        "sampler": {"random": plan.random_trials, "tpe": TPE, "stopped": plan.policy.stopped},
+        "sampler": {"random": plan.random_trials, **model_settings(plan.policy)},
         "policy": asdict(plan.policy),
         "final": {"configs": plan.final_configs, "seeds": plan.final_seeds},
         "budget": {"epochs": plan.epoch_budget, "gpu_seconds": plan.gpu_budget, "seconds": plan.time_budget},

@@ -11,14 +11,15 @@ from typing import Literal
 from study.asha import rungs
 
 Stopped = Literal["pruned", "last", "rung-rank"]
+Model = Literal["tpe", "gp"]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A search policy. What `stopped` means is said at the head of `study/sampler.py`.
+    """A search policy. What `model` and `stopped` mean is said at the head of `study/sampler.py`.
 
-    `random_share` of the trials, the reference setting not counted, are random, the rest TPE's. The first `start_up`
-    are random, then both take turns; None: all random ones come first.
+    `random_share` of the trials, the reference setting not counted, are random, the rest the model's. The first
+    `start_up` are random, then both take turns; None: all random ones come first.
     At a rung one of `reduction_factor` trials goes on. The first rung is at the full length divided by `first_rung`,
     rounded up. With `pausing`, who was stopped there goes on later if the trials that came after it were worse.
     A trial is judged by the mean score of the last `averaged` of its epochs, a share of them, at least one. With
@@ -27,6 +28,7 @@ class Policy:
     """
 
     random_share: float = 0.5
+    model: Model = "gp"
     start_up: int | None = 20
     reduction_factor: int = 2
     first_rung: int = 27
@@ -45,7 +47,7 @@ class Policy:
 
     def is_random(self, number: int, trials: int, warm: int) -> bool:
         """Whether the `number`-th trial of a search, counted from 1, is random. A space has `trials` in all, of which
-        the reference setting and `warm` ones are not counted; those that a resume adds are TPE's.
+        the reference setting and `warm` ones are not counted; those that a resume adds are the model's.
         """
         count = trials - 1 - warm
         random = min(self.random_trials(trials), count)
@@ -66,6 +68,7 @@ class Policy:
 # What held for studies whose study.json does not say: of all, and later of the last two.
 FIRST_POLICY = Policy(
     random_share=0.5,
+    model="tpe",
     start_up=None,
     reduction_factor=3,
     first_rung=9,

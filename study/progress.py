@@ -19,6 +19,7 @@ from data_utils.splits import SearchData
 from study.engine import Engine
 from study.experiment import at_full_length
 from study.plan import Plan, PlanError
+from study.policy import Model
 from study.secrets import masked
 from study.state import Run
 from study.warm import words
@@ -26,6 +27,7 @@ from study.warm import words
 PLAIN_SECONDS: Final = 10.0  # between two plain lines
 LIVE_SECONDS: Final = 0.25  # between two redraws
 FEW_WORDS: Final = 60  # characters
+MODELS: Final[dict[Model, str]] = {"tpe": "TPE", "gp": "a Gaussian process"}
 
 
 class Loading:
@@ -199,7 +201,7 @@ def show_plan(
         f"{len(data.validation):,} to validate, {len(dataset.test):,} to test{_drawn(dataset)}",
         **_left_out(dataset, plan.folder),
         "Search": f"{_count(trials, 'trial')} of each space: the reference setting, {plan.random_trials} random, "
-        f"the rest by TPE",
+        f"the rest by {MODELS[plan.policy.model]}",
         **({"Warm start": f"{words(plan.warm)}; they follow the reference setting"} if plan.warm else {}),
         **_budgets(plan),
         "Stopping": _stopping(plan),

@@ -1,11 +1,16 @@
-"""What to try next in one space: the reference setting, what earlier studies gave, then random trials and TPE's.
+"""What to try next in one space: the reference setting, what earlier studies gave, then random trials and a model's.
 
-An in-memory Optuna study, fed by the events of the log. Each suggestion has a random generator of its own, seeded by
-(study seed, space, index), so a replayed study suggests what an uninterrupted one would have.
+Fed by the events of the log. Each suggestion has a random generator of its own, seeded by (study seed, space, index),
+so a replayed study suggests what an uninterrupted one would have. The model is a matter of the policy:
 
-What Optuna is told: a trial of full length is COMPLETE with its score, which here is what it is judged by
+- `gp`: of `CANDIDATES` random configurations the one of which `study/surrogate.py` expects the greatest improvement.
+  It is told the scores at rungs and at full length; a trial that diverged or failed is worse than all of them.
+- `tpe`: Optuna's TPE.
+
+What TPE is told: a trial of full length is COMPLETE with its score, which here is what it is judged by
 (`Policy.standing`); a diverged or failed one (an error, too large for the memory, hung) is PRUNED and marked
-infeasible, so TPE learns to keep away. What it is told when ASHA stops trials is a matter of the policy:
+infeasible, so TPE learns to keep away. What it is told when ASHA stops trials is a matter of the policy
+too:
 
 - `pruned`: a stopped trial is PRUNED with its scores at the rungs, so TPE ranks it below every complete one and among
   the pruned by how far it came.
@@ -22,7 +27,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import optuna
@@ -35,8 +40,9 @@ from optuna.distributions import (
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from study.policy import Policy
+from study.policy import Model, Policy
 from study.space import Parameter, Space
+from study.surrogate import Seen, Surrogate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -49,8 +55,26 @@ TPE: Final[dict[str, Any]] = {
     "constant_liar": True,  # running trials repel: slots are asked in parallel
 }
 DEFAULT: Final = Policy()
-HISTORY: Final = 100  # ended trials that TPE looks at, of which
-BEST: Final = 10  # are the best of all, those that TPE calls good: a tenth of what it sees
+CANDIDATES: Final = 300
+
+
+class History(NamedTuple):
+    """How many ended trials a model looks at, and how many of them are the best of all; the others are the last."""
+
+    looks_at: int
+    best: int
+
+
+HISTORY: Final[dict[Model, History]] = {
+    "tpe": History(100, 10),  # those that TPE calls good: a tenth of what it sees
+    "gp": History(50, 25),
+}
+
+
+def model_settings(policy: Policy) -> dict[str, Any]:
+    """Return the model and its settings in plain types, as study.json keeps them."""
+    own = {"candidates": CANDIDATES} if policy.model == "gp" else {**TPE, "stopped": policy.stopped}
+    return {"model": policy.model, policy.model: {**own, **HISTORY[policy.model]._asdict()}}
 
 
 def seed_of(*parts: Any) -> int:
@@ -67,13 +91,14 @@ class _Trial:
     config: Mapping[str, Any]
     scores: dict[int, float] = field(default_factory=dict)
     state: TrialState = TrialState.RUNNING
-    value: float | None = None
+    full: float | None = None  # its score at full length
+    value: float | None = None  # what TPE is told that it reached
     infeasible: bool = False
     frozen: FrozenTrial | None = None  # the same for Optuna, once it has ended and was asked for
 
     @property
     def rank(self) -> tuple[int, int, float, int]:
-        """What TPE orders ended trials by, the best first: complete, pruned by how far they came, infeasible."""
+        """What ended trials are ordered by, the best first: complete, pruned by how far they came, infeasible."""
         if self.infeasible:
             return 2, 0, 0.0, self.number
         if self.value is not None:
@@ -85,15 +110,21 @@ class _Trial:
 class Sampler:
     """Suggestions for one space; `warm` are configurations of earlier studies. Scores are maximised.
 
-    TPE looks at every trial that is running, at the `BEST` best of all that were told and at the last ones, `HISTORY`
-    in all: see `docs/decisions.md`. The rest is forgotten, so a suggestion costs the same after 10,000 trials.
+    The model looks at every trial that is running and, as `HISTORY` says, at the best of all that were told and at the
+    last ones: see `docs/decisions.md`. The rest is forgotten, so a suggestion costs the same after 10,000 trials.
     """
 
     def __init__(
-        self, space: Space, seed: int, warm: Sequence[Mapping[str, Any]] = (), policy: Policy = DEFAULT
+        self,
+        space: Space,
+        seed: int,
+        max_epochs: int,
+        warm: Sequence[Mapping[str, Any]] = (),
+        policy: Policy = DEFAULT,
     ) -> None:
         self._space = space
         self._seed = seed
+        self._max_epochs = max_epochs
         self._policy = policy
         self._warm = warm
         self._rungs: dict[float, list[float]] = {}  # scores at each, at full length under infinity, the worst first
@@ -112,9 +143,28 @@ class Sampler:
         seed = seed_of(self._seed, self._space.name, index)
         if self._policy.is_random(index - len(self._warm), trials, len(self._warm)):
             return "random", draw(self._space, np.random.default_rng(seed))
-        return "tpe", self._ask(seed)
+        return self._policy.model, self._of_gp(seed) if self._policy.model == "gp" else self._of_tpe(seed)
 
-    def _ask(self, seed: int) -> dict[str, Any]:
+    def _of_gp(self, seed: int) -> dict[str, Any]:
+        """Return the best of random configurations by what the surrogate expects of them."""
+        generator = np.random.default_rng(seed)
+        drawn = [draw(self._space, generator) for _ in range(CANDIDATES)]
+        seen = [self._shown(trial) for trial in self._seen()]
+        if not any(trial.scores or trial.failed for trial in seen):
+            return drawn[0]
+        surrogate = Surrogate(self._space, self._max_epochs, seen)
+        return drawn[int(surrogate.expected_improvement(drawn).argmax())]
+
+    def _shown(self, trial: _Trial) -> Seen:
+        scores = trial.scores if trial.full is None else {**trial.scores, self._max_epochs: trial.full}
+        return Seen(trial.config, scores, trial.infeasible)
+
+    def _seen(self) -> list[_Trial]:
+        """Return the trials that the model looks at, in the order in which they were suggested."""
+        seen = [*self._running.values(), *self._best, *(trial for _, trial in self._last)]
+        return sorted(seen, key=lambda trial: trial.number)
+
+    def _of_tpe(self, seed: int) -> dict[str, Any]:
         """Ask TPE on a study made for it: what is known changes by events alone."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # group=True
@@ -123,9 +173,8 @@ class Sampler:
         return ask(study.ask(), self._space)
 
     def history(self) -> list[FrozenTrial]:
-        """What TPE is told: the trials that it looks at, in the order in which they were suggested."""
-        seen = [*self._running.values(), *self._best, *(trial for _, trial in self._last)]
-        return [self._frozen(trial) for trial in sorted(seen, key=lambda trial: trial.number)]
+        """What TPE is told of the trials that it looks at, in the order in which they were suggested."""
+        return [self._frozen(trial) for trial in self._seen()]
 
     def add(self, trial: str, config: Mapping[str, Any]) -> None:
         """Take in a suggested trial as running."""
@@ -142,7 +191,8 @@ class Sampler:
         ended = self._running.pop(trial)
         ended.infeasible = state in ("diverged", "failed")
         if state in ("finished", "stopped"):
-            ended.value = self._value(ended, score if state == "finished" else None)
+            ended.full = score if state == "finished" else None
+            ended.value = self._value(ended)
         else:  # what it reached cannot be relied on
             for epoch, known in ended.scores.items():
                 self._rungs[epoch].pop(bisect_left(self._rungs[epoch], known))
@@ -150,10 +200,11 @@ class Sampler:
         if state == "stopped":
             self._stopped[trial] = ended
         insort(self._best, ended, key=lambda trial: trial.rank)
-        if len(self._best) > BEST:
+        looked_at = HISTORY[self._policy.model]
+        if len(self._best) > looked_at.best:
             worst = self._best.pop()
             heappush(self._last, (worst.number, worst))
-        if len(self._last) > HISTORY - BEST:
+        if len(self._last) > looked_at.looks_at - looked_at.best:
             heappop(self._last)
 
     def take_up(self, trial: str) -> None:
@@ -161,20 +212,21 @@ class Sampler:
         again = self._running[trial] = self._stopped.pop(trial)
         ended = [known for known in (*self._best, *(known for _, known in self._last)) if known is not again]
         ended.sort(key=lambda known: known.rank)
-        self._best, rest = ended[:BEST], ended[BEST:]
+        best = HISTORY[self._policy.model].best
+        self._best, rest = ended[:best], ended[best:]
         self._last = [(known.number, known) for known in rest]
         heapify(self._last)
         again.state, again.value, again.frozen = TrialState.RUNNING, None, None
 
-    def _value(self, trial: _Trial, score: float | None) -> float | None:
-        """Return what TPE is told `trial` has reached, whose score at full length is `score`; None: it was pruned."""
-        if score is not None:
-            insort(self._rungs.setdefault(math.inf, []), score)
+    def _value(self, trial: _Trial) -> float | None:
+        """Return what TPE is told `trial` has reached; None: it was pruned."""
+        if trial.full is not None:
+            insort(self._rungs.setdefault(math.inf, []), trial.full)
         if self._policy.stopped == "pruned":
-            return score
+            return trial.full
         reached: dict[float, float] = dict(trial.scores.items())
-        if score is not None:
-            reached[math.inf] = score
+        if trial.full is not None:
+            reached[math.inf] = trial.full
         if self._policy.stopped == "last" or not reached:
             return reached[max(reached)] if reached else None
         return self._standing(reached)

@@ -26,7 +26,7 @@ from study.simulation.curves import FAMILIES, Problem, made_up, recorded
 from study.simulation.policies import BASE, OURS, POLICIES, RAY
 from study.spaces import SPACES
 
-SHOWN: Final = (BASE, "random + ASHA", RAY, "random + pausing ASHA, 1/2", OURS)  # in the figure
+SHOWN: Final = (BASE, RAY, "random + pausing ASHA, 1/2", "TPE + pausing ASHA", OURS)  # in the figure
 SETTINGS: Final = ("space", "max_epochs", "lengths", "slots", "policies")  # what traces in one folder share
 STEPS: Final = 48  # points of the budget at which regret is read
 

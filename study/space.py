@@ -6,6 +6,7 @@ the space and the line that uses a hyperparameter names it.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -129,3 +130,15 @@ class Space:
         for parameter in self.parameters:
             if parameter.applies(self.reference) and not parameter.contains(self.reference[parameter.name]):
                 yield f"the reference {parameter.name} = {self.reference[parameter.name]!r} lies outside its range"
+
+
+def position(parameter: Parameter, value: Any) -> float:
+    """Return where `value` lies in the range of a numeric hyperparameter, on its scale, from 0 to 1."""
+    distribution = parameter.distribution
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = distribution.low, distribution.high
+    if low == high:
+        return 0.5
+    if distribution.log:
+        return float(math.log(value / low) / math.log(high / low))
+    return float((value - low) / (high - low))

@@ -133,7 +133,8 @@ class State:
         self._limits: dict[str, float | None] = {}  # budgets of a space in epochs and GPU seconds
         self._policy = plan.policy
         self.samplers = {
-            name: Sampler(space, plan.seed, configs(plan.warm, name), plan.policy) for name, space in spaces.items()
+            name: Sampler(space, plan.seed, plan.max_epochs, configs(plan.warm, name), plan.policy)
+            for name, space in spaces.items()
         }
         self.asha = {
             name: Asha(plan.rungs, plan.policy.reduction_factor, pausing=plan.policy.pausing) for name in spaces

@@ -117,7 +117,7 @@ def test_every_hyperparameter_of_an_architecture_changes_the_network(space: Spac
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_smallest_images_that_a_network_states_pass_and_smaller_ones_are_refused(space: str) -> None:
-    sampler, wanted = Sampler(SPACES[space], seed=1), SPACES[space].network
+    sampler, wanted = Sampler(SPACES[space], seed=1, max_epochs=27), SPACES[space].network
     for index in range(6):
         config = narrow(SPACES[space], sampler.suggest(index, trials=13)[1])
         options = architecture(SPACES[space], config)

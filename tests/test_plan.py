@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import Mock
 
 import pytest
@@ -16,7 +16,8 @@ from study import launch
 from study import plan as planning
 from study.packing import packings
 from study.plan import Plan, PlanError
-from study.policy import Policy
+from study.policy import Model, Policy
+from study.sampler import model_settings
 from study.spaces import SPACES
 
 
@@ -149,9 +150,20 @@ def test_the_policy_of_a_study_stays_what_it_was(content: dict[str, Any], tmp_pa
     assert (before.rungs, before.random_trials, before.policy.stopped) == ((3, 9), 20, "pruned")
     assert not before.policy.pausing
     assert before.policy.start_up is None
-    del described["policy"]["start_up"]  # one from before trials took turns
+    assert before.policy.model == "tpe"
+    for name in ("start_up", "model"):  # one from before trials took turns and there was another model
+        del described["policy"][name]
     earlier = Plan.from_json(tmp_path / "resnet-digits", {**content, **described})
-    assert earlier.policy == replace(other, start_up=None)
+    assert earlier.policy == replace(other, start_up=None, model="tpe")
+
+
+@pytest.mark.parametrize("model", get_args(Model))
+def test_study_json_says_which_model_suggests_and_how(model: Model) -> None:
+    described = model_settings(Policy(model=model))
+    assert described["model"] == model
+    assert described[model]["looks_at"] > described[model]["best"]
+    assert ("candidates" in described[model]) == (model == "gp")
+    assert json.loads(json.dumps(described)) == described
 
 
 def test_a_study_of_a_folder_is_named_by_it() -> None:

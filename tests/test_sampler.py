@@ -1,6 +1,7 @@
 """The sampler: the order of origins, and that a replay suggests what an uninterrupted study would have."""
 
 import random
+from typing import get_args
 
 import numpy as np
 import optuna
@@ -9,16 +10,19 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.trial import TrialState
 
-from study.policy import Policy, Stopped
-from study.sampler import BEST, HISTORY, Sampler, _draw_one, seed_of
+from study.policy import Model, Policy, Stopped
+from study.sampler import HISTORY, History, Sampler, _draw_one, seed_of
 from study.spaces import SPACES
 
 Told = list[tuple[str, tuple[object, ...]]]
 
 
-def live(seed: int, trials: int) -> tuple[Sampler, Told]:
+MODELS: tuple[Model, ...] = get_args(Model)
+
+
+def live(seed: int, trials: int, model: Model) -> tuple[Sampler, Told]:
     """Run a sampler through all that can happen to trials; return it with the calls that it was fed."""
-    sampler, told = Sampler(SPACES["resnet"], seed), []
+    sampler, told = Sampler(SPACES["resnet"], seed, 27, policy=Policy(model=model)), []
 
     def feed(method: str, *arguments: object) -> None:
         told.append((method, arguments))
@@ -37,44 +41,49 @@ def live(seed: int, trials: int) -> tuple[Sampler, Told]:
     return sampler, told
 
 
-def test_reference_then_random_then_tpe() -> None:
-    sampler = Sampler(SPACES["resnet"], 0)
+@pytest.mark.parametrize("model", MODELS)
+def test_reference_then_random_then_the_models(model: Model) -> None:
+    sampler = Sampler(SPACES["resnet"], 0, 27, policy=Policy(model=model))
     origins = []
     for index in range(7):
         origin, config = sampler.suggest(index, trials=7)
         sampler.add(f"resnet-{index:04d}", config)
         origins.append(origin)
-    assert origins == ["reference", "random", "random", "random", "tpe", "tpe", "tpe"]
-    assert Sampler(SPACES["resnet"], 5).suggest(0, 7) == ("reference", dict(SPACES["resnet"].reference))
+    assert origins == ["reference", "random", "random", "random", model, model, model]
+    assert Sampler(SPACES["resnet"], 5, 27).suggest(0, 7) == ("reference", dict(SPACES["resnet"].reference))
 
 
-def test_a_replayed_sampler_suggests_as_if_never_interrupted() -> None:
-    sampler, told = live(seed=7, trials=15)
-    again = Sampler(SPACES["resnet"], 7)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_replayed_sampler_suggests_as_if_never_interrupted(model: Model) -> None:
+    sampler, told = live(seed=7, trials=15, model=model)
+    again = Sampler(SPACES["resnet"], 7, 27, policy=Policy(model=model))
     for method, arguments in told:
         getattr(again, method)(*arguments)
     for index in range(15, 20):
         origin, config = sampler.suggest(index, 9)
-        assert origin == "tpe"
+        assert origin == model
         assert again.suggest(index, 9) == (origin, config)
         for one in (sampler, again):
             one.add(f"resnet-{index:04d}", config)
 
 
-def test_asking_twice_changes_nothing() -> None:
-    sampler, _ = live(seed=1, trials=8)
+@pytest.mark.parametrize("model", MODELS)
+def test_asking_twice_changes_nothing(model: Model) -> None:
+    sampler, _ = live(seed=1, trials=8, model=model)
     assert sampler.suggest(8, 9) == sampler.suggest(8, 9)
 
 
-def test_equal_seeds_agree_and_different_seeds_do_not() -> None:
-    first, second, other = (live(seed, trials=9)[0].suggest(9, 9) for seed in (2, 2, 3))
+@pytest.mark.parametrize("model", MODELS)
+def test_equal_seeds_agree_and_different_seeds_do_not(model: Model) -> None:
+    first, second, other = (live(seed, 9, model)[0].suggest(9, 9) for seed in (2, 2, 3))
     assert first == second
     assert first != other
 
 
-def test_tpe_learns_from_what_it_is_told() -> None:
-    """With scores that reward high label smoothing alone, TPE must go there; at random the mean is 0.5."""
-    sampler, space = Sampler(SPACES["resnet"], 0), SPACES["resnet"]
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_learns_from_what_it_is_told(model: Model) -> None:
+    """With scores that reward high label smoothing alone, it must go there; at random the mean is 0.5."""
+    sampler, space = Sampler(SPACES["resnet"], 0, 27, policy=Policy(model=model)), SPACES["resnet"]
     places = []
     for index in range(60):
         origin, config = sampler.suggest(index, trials=41)
@@ -82,12 +91,13 @@ def test_tpe_learns_from_what_it_is_told() -> None:
         key = f"{space.name}-{index:04d}"
         sampler.add(key, config)
         sampler.tell(key, "finished", place)
-        places += [place] if origin == "tpe" else []
+        places += [place] if origin == model else []
     assert np.mean(places[-20:]) > 0.8
 
 
-def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_before() -> None:
-    sampler = Sampler(SPACES["resnet"], 0)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_learns_to_keep_away_from_what_diverges_however_good_it_looked_before(model: Model) -> None:
+    sampler = Sampler(SPACES["resnet"], 0, 27, policy=Policy(model=model))
     bad = 0
     for index in range(60):
         origin, config = sampler.suggest(index, trials=41)
@@ -95,17 +105,21 @@ def test_tpe_learns_to_keep_away_from_what_diverges_however_good_it_looked_befor
         sampler.add(key, config)
         sampler.report(key, 3, 0.9 if diverges else 0.5)
         sampler.tell(key, "diverged" if diverges else "stopped", None)
-        bad += diverges and origin == "tpe" and index >= 40
+        bad += diverges and origin == model and index >= 40
     assert bad <= 4  # half of 20 at random, nearly all if the scores before the end counted
 
 
-def test_what_tpe_looks_at_stops_growing_and_holds_the_best_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The best must be those that TPE itself would rank first, had it been told everything."""
-    assert default_gamma(HISTORY) == BEST
-    short, whole = Sampler(SPACES["resnet"], 0), Sampler(SPACES["resnet"], 0)
-    draws, ends, number = random.Random(1), ("finished", "stopped", "stopped", "diverged", "failed"), HISTORY + 150
-    for sampler, history in ((short, HISTORY), (whole, number)):
-        monkeypatch.setattr("study.sampler.HISTORY", history)
+@pytest.mark.parametrize("model", MODELS)
+def test_what_a_model_looks_at_stops_growing_and_holds_the_best_and_the_last(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best must be those that TPE would rank first, had it been told everything."""
+    policy, looked_at = Policy(model=model), HISTORY[model]
+    short, whole = (Sampler(SPACES["resnet"], 0, 27, policy=policy) for _ in range(2))
+    draws, ends = random.Random(1), ("finished", "stopped", "stopped", "diverged", "failed")
+    number = looked_at.looks_at + 150
+    for sampler, history in ((short, looked_at), (whole, History(number, looked_at.best))):
+        monkeypatch.setitem(HISTORY, model, history)
         draws.seed(1)
         for index in range(number):
             key, state = f"t{index}", draws.choice(ends)
@@ -116,15 +130,19 @@ def test_what_tpe_looks_at_stops_growing_and_holds_the_best_and_the_last(monkeyp
                 sampler.report(key, epoch, round(draws.random(), 1))
             sampler.tell(key, state, round(draws.random(), 1) if state == "finished" else None)
     study = optuna.create_study(direction="maximize")
-    good, _ = _split_trials(study, whole.history(), BEST)
+    good, _ = _split_trials(study, whole.history(), looked_at.best)
     seen = [trial.number for trial in short.history()]
     ended = [trial.number for trial in short.history() if trial.state.is_finished()]
-    assert len(ended) == HISTORY
-    assert len(seen) == HISTORY + sum(index % 40 == 7 for index in range(number))
+    assert len(ended) == looked_at.looks_at
+    assert len(seen) == looked_at.looks_at + sum(index % 40 == 7 for index in range(number))
     assert seen == sorted(seen)
     assert {trial.number for trial in good} <= set(ended)
     rest = [trial.number for trial in whole.history() if trial.state.is_finished() and trial not in good]
-    assert set(rest[-(HISTORY - BEST) :]) == set(ended) - {trial.number for trial in good}
+    assert set(rest[-(looked_at.looks_at - looked_at.best) :]) == set(ended) - {trial.number for trial in good}
+
+
+def test_the_best_that_tpe_looks_at_are_those_that_it_calls_good() -> None:
+    assert default_gamma(HISTORY["tpe"].looks_at) == HISTORY["tpe"].best
 
 
 @pytest.mark.parametrize(
@@ -182,7 +200,7 @@ def test_a_trial_stands_where_the_last_quarter_of_its_epochs_does(scores: list[f
 
 def told(stopped: Stopped) -> list[tuple[TrialState, float | None]]:
     """What TPE sees of five trials with rungs at 1 and 3, of which the first was let pass for want of others."""
-    sampler = Sampler(SPACES["resnet"], 0, policy=Policy(stopped=stopped, reduction_factor=3))
+    sampler = Sampler(SPACES["resnet"], 0, 27, policy=Policy(model="tpe", stopped=stopped, reduction_factor=3))
     for key in "abcde":
         sampler.add(key, SPACES["resnet"].reference)
     sampler.report("a", 1, 0.2)
@@ -216,7 +234,7 @@ def test_what_tpe_is_told_of_stopped_trials_is_the_policys(stopped: Stopped, com
 
 
 def test_a_score_that_is_taken_back_ranks_no_one() -> None:
-    sampler = Sampler(SPACES["resnet"], 0, policy=Policy(stopped="rung-rank"))
+    sampler = Sampler(SPACES["resnet"], 0, 27, policy=Policy(model="tpe", stopped="rung-rank"))
     for key, score in (("a", 0.9), ("b", 0.5)):
         sampler.add(key, SPACES["resnet"].reference)
         sampler.report(key, 1, score)

@@ -93,7 +93,7 @@ def test_runs_that_have_not_ended_are_kept_apart_in_the_order_of_birth(tmp_path:
 @pytest.mark.parametrize("spaces", [("resnet",), ("resnet", "plain")])
 def test_a_trial_costs_the_driver_the_same_however_many_came_before(tmp_path: Path, spaces: tuple[str, ...]) -> None:
     """Counted in calls of Python functions, which no other load on the machine changes."""
-    policy = Policy(random_share=1)  # what TPE looks at stops growing after 100 trials
+    policy = Policy(random_share=1)  # what a model looks at stops growing, after 50 or 100 trials
     engine, calls, costs = make(tmp_path, spaces, trials=1000, max_epochs=2, policy=policy), 0, []
 
     def count(_frame: object, event: str, _argument: object) -> None:

@@ -274,7 +274,7 @@ def test_a_hyperparameter_that_nothing_reads_fails_the_trial(tmp_path: Path, tri
 
 def configuration(space: str, index: int) -> dict[str, Any]:
     """Configuration `index` of the random arm, narrow; the first is the reference."""
-    sampler = Sampler(SPACES[space], seed=0, policy=Policy(random_share=1))
+    sampler = Sampler(SPACES[space], seed=0, max_epochs=27, policy=Policy(random_share=1))
     return narrow(SPACES[space], sampler.suggest(index, trials=51)[1])
 
 

@@ -120,14 +120,14 @@ def test_studies_that_give_nothing_are_refused(tmp_path: Path) -> None:
 
 
 def test_they_follow_the_reference_and_the_random_arm_keeps_its_size() -> None:
-    sampler = Sampler(TODAY, 0, [config(0.2), config(0.3)])
+    sampler = Sampler(TODAY, 0, 27, [config(0.2), config(0.3)])
     origins, lrs = [], []
     for index in range(7):
         origin, suggested = sampler.suggest(index, trials=7)
         sampler.add(f"mlp-{index:04d}", suggested)
         origins.append(origin)
         lrs.append(suggested["lr"])
-    assert origins == ["reference", "warm", "warm", "random", "random", "random", "tpe"]
+    assert origins == ["reference", "warm", "warm", "random", "random", "random", "gp"]
     assert lrs[1:3] == [0.2, 0.3]
 
 

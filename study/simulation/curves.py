@@ -22,12 +22,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution
 
 from analysis.events import Event, read_events
 from study.plan import check_own_file, read_study
 from study.sampler import draw, seed_of
-from study.space import Parameter, Space
+from study.space import Parameter, Space, position
 from study.spaces import find
 
 CHANCE: Final = 0.1
@@ -153,16 +153,6 @@ def _numeric(
         return 4 * weight * (position(parameter, config[parameter.name]) - optimum) ** 2
 
     return penalty
-
-
-def position(parameter: Parameter, value: Any) -> float:
-    """Return where `value` lies in the range of a numeric hyperparameter, on its scale, from 0 to 1."""
-    distribution = parameter.distribution
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    low, high = distribution.low, distribution.high
-    if distribution.log:
-        return float(np.log(value / low) / np.log(high / low))
-    return float((value - low) / (high - low))
 
 
 class _Landscape:

@@ -108,7 +108,7 @@ def trials_for(epochs: int, max_epochs: int, reduction_factor: int, decided: tup
 
 
 class Random:
-    """Random configurations without TPE: what the other policies are built on."""
+    """Random configurations without a model: what the other policies are built on."""
 
     def __init__(self, problem: Problem, seed: int, slots: int, epochs: int) -> None:
         del slots, epochs  # most need neither
@@ -208,9 +208,9 @@ def _ray(problem: Problem, seed: int, slots: int, epochs: int) -> Search:
 
 RAY: Final = "Ray's OptunaSearch + ASHA"
 
-REFERENCE_FIRST: Final = Policy(random_share=1.0, averaged=0, reference_first=True)
+REFERENCE_FIRST: Final = Policy(random_share=1.0, model="tpe", averaged=0, reference_first=True)
 STOPPING: Final = replace(REFERENCE_FIRST, reduction_factor=3, first_rung=9, pausing=False)  # who is stopped stays so
-PAUSING: Final = Policy(random_share=1.0)  # the default without TPE
+PAUSING: Final = Policy(random_share=1.0)  # the default without its model
 POLICIES: Final[dict[str, Make]] = {
     BASE: _study(REFERENCE_FIRST, no_stopping=True),
     "random, full length, averaged": _study(PAUSING, no_stopping=True),
@@ -227,7 +227,9 @@ POLICIES: Final[dict[str, Make]] = {
     "random + pausing ASHA, reference first": _study(REFERENCE_FIRST),
     "random + pausing ASHA, last score": _study(replace(PAUSING, averaged=0)),
     **{f"random + pausing ASHA, 1/{factor}": _study(replace(PAUSING, reduction_factor=factor)) for factor in (2, 3, 4)},
-    "TPE + pausing ASHA, random first": _study(Policy(start_up=None)),
-    "TPE + pausing ASHA": _study(Policy()),
+    "TPE + pausing ASHA, random first": _study(Policy(model="tpe", start_up=None)),
+    "TPE + pausing ASHA": _study(Policy(model="tpe")),
+    "GP + pausing ASHA, a quarter random": _study(Policy(random_share=0.25)),
+    "GP + pausing ASHA": _study(Policy()),
 }
-OURS: Final = "TPE + pausing ASHA"  # the default
+OURS: Final = "GP + pausing ASHA"  # the default
